@@ -1,0 +1,196 @@
+// Package wire reads and writes etcd's key-value messages straight from and to their protobuf bytes.
+//
+// Requests are plain structs that append themselves to a buffer; answers are views whose byte slices alias the bytes
+// they were parsed from. There is no reflection and no object per key, which is what makes a list cheap. The package
+// knows the messages of etcdserverpb's KV service only; everything else goes through the generated types.
+//
+// Parsing validates the whole message, so walking a parsed answer cannot fail. With a namespace prefix, every key is
+// checked to begin with it and is given without it: a key outside the namespace is an error and never a slice of one.
+//
+// Field numbers: api/v3/etcdserverpb/rpc.proto and api/v3/mvccpb/kv.proto of etcd 3.7.
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// ErrOutsideNamespace means that etcd answered with a key that does not begin with the namespace asked for.
+var ErrOutsideNamespace = errors.New("a key outside the namespace")
+
+// Header is etcd's ResponseHeader: who answered, and the store revision it answered from. The headers inside a
+// transaction's results carry only the revision.
+type Header struct {
+	ClusterID, MemberID uint64
+	Revision            int64
+	RaftTerm            uint64
+}
+
+// KeyValue is one key with its metadata. Key and Value alias the bytes they were parsed from.
+type KeyValue struct {
+	Key, Value     []byte
+	CreateRevision int64
+	ModRevision    int64
+	Version        int64
+	// Lease is the id of the lease the key is attached to, 0 for none.
+	Lease int64
+}
+
+// Clone copies Key and Value, so that the result outlives the answer it was parsed from.
+func (kv KeyValue) Clone() KeyValue {
+	kv.Key = append(make([]byte, 0, len(kv.Key)), kv.Key...)
+	kv.Value = append(make([]byte, 0, len(kv.Value)), kv.Value...)
+	return kv
+}
+
+// field is one field of a message: its number, its varint (wire type 0) or its bytes (wire type 2).
+type field struct {
+	num  protowire.Number
+	kind protowire.Type
+	n    uint64
+	b    []byte
+}
+
+// next cuts the first field off b. Wire types that etcd's messages do not use are skipped with an empty field.
+func next(b []byte) (f field, rest []byte, err error) {
+	num, kind, n := protowire.ConsumeTag(b)
+	if n < 0 {
+		return f, nil, fmt.Errorf("field tag: %w", protowire.ParseError(n))
+	}
+	b = b[n:]
+	f = field{num: num, kind: kind}
+	switch kind {
+	case protowire.VarintType:
+		f.n, n = protowire.ConsumeVarint(b)
+	case protowire.BytesType:
+		f.b, n = protowire.ConsumeBytes(b)
+	default:
+		n = protowire.ConsumeFieldValue(num, kind, b)
+	}
+	if n < 0 {
+		return f, nil, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
+	}
+	return f, b[n:], nil
+}
+
+// is tells whether the field has that number and wire type; a known number in another wire type is an unknown field, as
+// in protobuf itself.
+func (f *field) is(num protowire.Number, kind protowire.Type) bool {
+	return f.num == num && f.kind == kind
+}
+
+// ParseHeader reads a ResponseHeader.
+func ParseHeader(b []byte) (h Header, err error) {
+	for len(b) > 0 {
+		var f field
+		if f, b, err = next(b); err != nil {
+			return h, err
+		}
+		if f.kind != protowire.VarintType {
+			continue
+		}
+		switch f.num {
+		case 1:
+			h.ClusterID = f.n
+		case 2:
+			h.MemberID = f.n
+		case 3:
+			h.Revision = int64(f.n)
+		case 4:
+			h.RaftTerm = f.n
+		}
+	}
+	return h, nil
+}
+
+// ParseKeyValue reads an mvccpb.KeyValue, whose key must begin with prefix and is given without it.
+func ParseKeyValue(b, prefix []byte) (kv KeyValue, err error) {
+	for len(b) > 0 {
+		var f field
+		if f, b, err = next(b); err != nil {
+			return kv, err
+		}
+		switch {
+		case f.is(1, protowire.BytesType):
+			kv.Key = f.b
+		case f.is(2, protowire.VarintType):
+			kv.CreateRevision = int64(f.n)
+		case f.is(3, protowire.VarintType):
+			kv.ModRevision = int64(f.n)
+		case f.is(4, protowire.VarintType):
+			kv.Version = int64(f.n)
+		case f.is(5, protowire.BytesType):
+			kv.Value = f.b
+		case f.is(6, protowire.VarintType):
+			kv.Lease = int64(f.n)
+		}
+	}
+	if len(prefix) > 0 {
+		if len(kv.Key) < len(prefix) || string(kv.Key[:len(prefix)]) != string(prefix) {
+			return kv, ErrOutsideNamespace
+		}
+		kv.Key = kv.Key[len(prefix):]
+	}
+	return kv, nil
+}
+
+// KeyValues is a run of key-values inside one answer, validated when the answer was parsed.
+type KeyValues struct {
+	message []byte // the enclosing message
+	prefix  []byte
+	num     protowire.Number // the field that repeats
+	n       int
+}
+
+// Len is the number of key-values.
+func (k *KeyValues) Len() int { return k.n }
+
+// All walks the key-values in etcd's order. What it yields aliases the answer.
+func (k *KeyValues) All() func(yield func(KeyValue) bool) {
+	return func(yield func(KeyValue) bool) {
+		if k.n == 0 {
+			return
+		}
+		for b := k.message; len(b) > 0; {
+			f, rest, err := next(b)
+			if err != nil {
+				return // cannot happen: add has seen every field
+			}
+			b = rest
+			if !f.is(k.num, protowire.BytesType) {
+				continue
+			}
+			kv, err := ParseKeyValue(f.b, k.prefix)
+			if err != nil || !yield(kv) {
+				return
+			}
+		}
+	}
+}
+
+// First gives the first key-value; ok is false when there is none.
+func (k *KeyValues) First() (kv KeyValue, ok bool) {
+	for kv := range k.All() {
+		return kv, true
+	}
+	return kv, false
+}
+
+// Last gives the last key-value; ok is false when there is none. It walks the whole run.
+func (k *KeyValues) Last() (kv KeyValue, ok bool) {
+	for kv = range k.All() {
+		ok = true
+	}
+	return kv, ok
+}
+
+// add validates one more key-value of the run.
+func (k *KeyValues) add(b []byte) error {
+	if _, err := ParseKeyValue(b, k.prefix); err != nil {
+		return fmt.Errorf("key-value %d: %w", k.n, err)
+	}
+	k.n++
+	return nil
+}
