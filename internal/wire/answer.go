@@ -1,7 +1,8 @@
 package wire
 
 import (
-	"fmt"
+	"bytes"
+	"errors"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -58,6 +59,21 @@ func ParseRange(b, prefix []byte) (r RangeResponse, err error) {
 		}
 	}
 	return r, nil
+}
+
+// Inside makes an answer that was read without a namespace one of the namespace: every key must begin with prefix and is
+// given without it from now on.
+func (r *RangeResponse) Inside(prefix []byte) error {
+	if len(prefix) == 0 {
+		return nil
+	}
+	for kv := range r.KVs.All() {
+		if !bytes.HasPrefix(kv.Key, prefix) {
+			return ErrOutsideNamespace
+		}
+	}
+	r.KVs.prefix = prefix
+	return nil
 }
 
 // PutResponse is etcd's answer to a put.
@@ -140,8 +156,15 @@ type OpResponse struct {
 	Txn    *TxnResponse
 }
 
+// maxTxnDepth is how deeply transactions may be nested in an answer: what protobuf's own limit of 10,000 messages lets
+// through, about. A stack that overflows could not be recovered from.
+const maxTxnDepth = 4096
+
 // ParseTxn reads a TxnResponse; keys are given without prefix, however deep they are nested.
-func ParseTxn(b, prefix []byte) (r TxnResponse, err error) {
+func ParseTxn(b, prefix []byte) (TxnResponse, error) { return parseTxn(b, prefix, maxTxnDepth) }
+
+// parseTxn reads a TxnResponse that may hold depth levels of further ones.
+func parseTxn(b, prefix []byte, depth int) (r TxnResponse, err error) {
 	for len(b) > 0 {
 		var f field
 		if f, b, err = next(b); err != nil {
@@ -154,7 +177,7 @@ func ParseTxn(b, prefix []byte) (r TxnResponse, err error) {
 			r.Succeeded = f.n != 0
 		case f.is(3, protowire.BytesType):
 			var op OpResponse
-			if op, err = parseOp(f.b, prefix); err == nil {
+			if op, err = parseOp(f.b, prefix, depth); err == nil {
 				r.Results = append(r.Results, op)
 			}
 		}
@@ -166,7 +189,7 @@ func ParseTxn(b, prefix []byte) (r TxnResponse, err error) {
 }
 
 // parseOp reads a ResponseOp.
-func parseOp(b, prefix []byte) (op OpResponse, err error) {
+func parseOp(b, prefix []byte, depth int) (op OpResponse, err error) {
 	for len(b) > 0 {
 		var f field
 		if f, b, err = next(b); err != nil {
@@ -189,8 +212,11 @@ func parseOp(b, prefix []byte) (op OpResponse, err error) {
 			r, err = ParseDelete(f.b, prefix)
 			op = OpResponse{Delete: &r}
 		case 4:
+			if depth == 0 {
+				return op, errors.New("transactions are nested too deeply")
+			}
 			var r TxnResponse
-			r, err = ParseTxn(f.b, prefix)
+			r, err = parseTxn(f.b, prefix, depth-1)
 			op = OpResponse{Txn: &r}
 		}
 		if err != nil {
@@ -198,7 +224,7 @@ func parseOp(b, prefix []byte) (op OpResponse, err error) {
 		}
 	}
 	if op == (OpResponse{}) {
-		return op, fmt.Errorf("an operation's answer is of no known kind")
+		return op, errors.New("an operation's answer is of no known kind")
 	}
 	return op, nil
 }

@@ -108,23 +108,24 @@ func ParseHeader(b []byte) (h Header, err error) {
 // ParseKeyValue reads an mvccpb.KeyValue, whose key must begin with prefix and is given without it.
 func ParseKeyValue(b, prefix []byte) (kv KeyValue, err error) {
 	for len(b) > 0 {
-		var f field
-		if f, b, err = next(b); err != nil {
-			return kv, err
+		switch b[0] { // the tags that etcd writes, each one byte
+		case 1<<3 | 2:
+			kv.Key, b, err = cutBytes(b[1:])
+		case 2 << 3:
+			kv.CreateRevision, b, err = cutInt(b[1:])
+		case 3 << 3:
+			kv.ModRevision, b, err = cutInt(b[1:])
+		case 4 << 3:
+			kv.Version, b, err = cutInt(b[1:])
+		case 5<<3 | 2:
+			kv.Value, b, err = cutBytes(b[1:])
+		case 6 << 3:
+			kv.Lease, b, err = cutInt(b[1:])
+		default:
+			b, err = kv.other(b)
 		}
-		switch {
-		case f.is(1, protowire.BytesType):
-			kv.Key = f.b
-		case f.is(2, protowire.VarintType):
-			kv.CreateRevision = int64(f.n)
-		case f.is(3, protowire.VarintType):
-			kv.ModRevision = int64(f.n)
-		case f.is(4, protowire.VarintType):
-			kv.Version = int64(f.n)
-		case f.is(5, protowire.BytesType):
-			kv.Value = f.b
-		case f.is(6, protowire.VarintType):
-			kv.Lease = int64(f.n)
+		if err != nil {
+			return kv, err
 		}
 	}
 	if len(prefix) > 0 {
@@ -193,4 +194,62 @@ func (k *KeyValues) add(b []byte) error {
 	}
 	k.n++
 	return nil
+}
+
+// cutBytes and cutInt cut one value off b; most lengths fit one byte, which is worth a path of its own.
+func cutBytes(b []byte) (v, rest []byte, err error) {
+	if len(b) > 0 && b[0] < 0x80 {
+		if n := int(b[0]) + 1; n <= len(b) {
+			return b[1:n], b[n:], nil
+		}
+	}
+	return cutBytesSlow(b)
+}
+
+func cutBytesSlow(b []byte) (v, rest []byte, err error) {
+	v, n := protowire.ConsumeBytes(b)
+	if n < 0 {
+		return nil, nil, protowire.ParseError(n)
+	}
+	return v, b[n:], nil
+}
+
+func cutInt(b []byte) (v int64, rest []byte, err error) {
+	var n uint64
+	for i := range min(len(b), 9) {
+		c := b[i]
+		n |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			return int64(n), b[i+1:], nil
+		}
+	}
+	n, size := protowire.ConsumeVarint(b)
+	if size < 0 {
+		return 0, nil, protowire.ParseError(size)
+	}
+	return int64(n), b[size:], nil
+}
+
+// other reads a field whose tag is none of the usual ones: an unknown field, or a known one with a tag that is spelled
+// with more bytes than it needs.
+func (kv *KeyValue) other(b []byte) (rest []byte, err error) {
+	f, rest, err := next(b)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.is(1, protowire.BytesType):
+		kv.Key = f.b
+	case f.is(2, protowire.VarintType):
+		kv.CreateRevision = int64(f.n)
+	case f.is(3, protowire.VarintType):
+		kv.ModRevision = int64(f.n)
+	case f.is(4, protowire.VarintType):
+		kv.Version = int64(f.n)
+	case f.is(5, protowire.BytesType):
+		kv.Value = f.b
+	case f.is(6, protowire.VarintType):
+		kv.Lease = int64(f.n)
+	}
+	return rest, nil
 }

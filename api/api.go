@@ -1,0 +1,43 @@
+// Package api is the contract of the native API: openapi.yaml, its JSON twin, the API reference that shows it, and the
+// pages of its problem codes. Everything is embedded, so that a gateway needs nothing beside its binary.
+package api
+
+import (
+	_ "embed"
+	"encoding/json"
+	"strings"
+)
+
+// openapi.json and docs/reference/problems.md of the repository are made by tests, which otherwise hold them to their source.
+//go:generate go test -run=TestGenerated . -update
+
+//go:embed openapi.yaml
+var specYAML string
+
+//go:embed openapi.json
+var specJSON string
+
+// defaultServer is the one server that the contract names.
+const defaultServer = "http://127.0.0.1:8379"
+
+// YAML gives the contract with publicURL as its server; empty leaves the default listener. The caller owns the bytes.
+func YAML(publicURL string) []byte {
+	return []byte(withServer(specYAML, "url: "+defaultServer, "url: ", publicURL))
+}
+
+// JSON gives the same contract as JSON, members in the order of the YAML. The caller owns the bytes.
+func JSON(publicURL string) []byte {
+	return []byte(withServer(specJSON, `"url":"`+defaultServer+`"`, `"url":`, publicURL))
+}
+
+// withServer replaces the server's member in the text. A JSON string is a YAML scalar too.
+func withServer(spec, member, name, publicURL string) string {
+	if publicURL == "" {
+		return spec
+	}
+	quoted, err := json.Marshal(publicURL)
+	if err != nil { // no string fails to marshal
+		return spec
+	}
+	return strings.Replace(spec, member, name+string(quoted), 1)
+}

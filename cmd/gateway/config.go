@@ -1,0 +1,83 @@
+package main
+
+import "time"
+
+// Config is everything that can be configured. Its fields are filled from the table of options (options.go), where each
+// is documented. It holds no secret, only the names of files that hold one, so it can be printed as it is.
+type Config struct {
+	Listen      string
+	AdminListen string
+	ConfigFile  string
+
+	Endpoints        []string
+	EtcdCACert       string
+	EtcdCert         string
+	EtcdKey          string
+	EtcdUser         string
+	EtcdPasswordFile string
+	DialTimeout      time.Duration
+
+	TLSCert        string
+	TLSKey         string
+	TLSClientCA    string
+	AllowedOrigins []string
+	AllowedHosts   []string
+	PublicURL      string
+	InsecureNoAuth bool
+
+	LogFormat string
+	LogLevel  string
+
+	MaxBodyBytes   int64
+	MaxValueBytes  int64
+	MaxConnections int64
+	RequestTimeout time.Duration
+	ShutdownGrace  time.Duration
+
+	DataDir    string
+	EtcdListen string
+
+	DoctorURL  string
+	DoctorJSON bool
+
+	// sources says where each option's value comes from, by option name; an absent one has its default.
+	sources map[string]source
+}
+
+// defaultConfig is the configuration of a gateway that is told nothing.
+func defaultConfig() Config {
+	return Config{
+		Listen:         "127.0.0.1:8379",
+		AdminListen:    "127.0.0.1:8380",
+		DialTimeout:    5 * time.Second,
+		LogFormat:      "text",
+		LogLevel:       "info",
+		MaxBodyBytes:   12 << 20,
+		MaxValueBytes:  2 << 20,
+		MaxConnections: 10_000,
+		RequestTimeout: 30 * time.Second,
+		ShutdownGrace:  25 * time.Second,
+		DataDir:        "./etcdrest-data",
+		EtcdListen:     "127.0.0.1:0",
+		sources:        make(map[string]source),
+	}
+}
+
+// source is where a value was given.
+type source string
+
+// The sources, from the weakest to the strongest.
+const (
+	fromDefault     source = "default"
+	fromFile        source = "file"
+	fromEnvironment source = "environment"
+	fromFlag        source = "flag"
+	fromDev         source = "the etcd of dev"
+)
+
+func (c *Config) source(name string) source {
+	if s, ok := c.sources[name]; ok {
+		return s
+	}
+	return fromDefault
+}

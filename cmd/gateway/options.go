@@ -1,0 +1,219 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// option is one thing that can be configured. Flags, variables, keys of the file, help and the reference all come from
+// the table below.
+type option struct {
+	// name is the flag without its dashes, and the key in the file.
+	name string
+	// commands take it as a flag.
+	commands []string
+	// flagOnly options are about one call of a command: no variable, no key.
+	flagOnly bool
+	// placeholder stands for the value in the help.
+	placeholder string
+	// about is the text of the help; what it can do is said, not how.
+	about string
+	// at gives the option's place in a configuration.
+	at func(*Config) setting
+}
+
+// group is a run of options under one heading.
+type group struct {
+	title   string
+	options []option
+}
+
+const envPrefix = "ETCDREST_"
+
+// env is the name of the option's variable.
+func (o *option) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
+
+// belongsTo tells whether the command takes the option as a flag.
+func (o *option) belongsTo(command string) bool { return slices.Contains(o.commands, command) }
+
+// The sets of commands that take an option.
+func gatewayCommands() []string { return []string{serveName, devName, checkName} }
+func clusterCommands() []string { return []string{serveName, checkName, doctorName} }
+func devCommands() []string     { return []string{devName, checkName} }
+func everyCommand() []string    { return []string{serveName, devName, checkName, doctorName} }
+
+// groups is the table of options, in the order of the help and the reference.
+func groups() []group {
+	return []group{
+		{"Listeners", []option{
+			{
+				name: "listen", commands: gatewayCommands(), placeholder: "HOST:PORT",
+				about: "Address of the API. Port 0 takes a free one.",
+				at:    func(c *Config) setting { return text{&c.Listen} },
+			},
+			{
+				name: "admin-listen", commands: gatewayCommands(), placeholder: "HOST:PORT",
+				about: "Address of metrics, probes, profiles and the effective configuration. Empty: off.",
+				at:    func(c *Config) setting { return text{&c.AdminListen} },
+			},
+			{
+				name: "tls-cert", commands: gatewayCommands(), placeholder: "FILE",
+				about: "Certificate (PEM, with its chain) that makes the API speak HTTPS; read again when the file changes.",
+				at:    func(c *Config) setting { return text{&c.TLSCert} },
+			},
+			{
+				name: "tls-key", commands: gatewayCommands(), placeholder: "FILE",
+				about: "Private key of tls-cert (PEM); read again when the file changes.",
+				at:    func(c *Config) setting { return text{&c.TLSKey} },
+			},
+			{
+				name: "tls-client-ca", commands: gatewayCommands(), placeholder: "FILE",
+				about: "Authorities (PEM) of which every client of the API must have a certificate; read again when the file changes.",
+				at:    func(c *Config) setting { return text{&c.TLSClientCA} },
+			},
+			{
+				name: "max-connections", commands: gatewayCommands(), placeholder: "N",
+				about: "Open connections to the API; further ones are refused at once (503; over TLS, closed).",
+				at:    func(c *Config) setting { return number{&c.MaxConnections, 1} },
+			},
+		}},
+		{"Who may call", []option{
+			{
+				name: "insecure-no-auth", commands: gatewayCommands(),
+				about: "Let a listener have an address that other machines can reach, although nobody is asked who they are.",
+				at:    func(c *Config) setting { return truth{&c.InsecureNoAuth} },
+			},
+			{
+				name: "public-url", commands: gatewayCommands(), placeholder: "URL",
+				about: "Where callers reach the gateway when a proxy gives it another name or path. Base of problem types, Location " +
+					"and the contract's servers; its host and origin are allowed.",
+				at: func(c *Config) setting { return text{&c.PublicURL} },
+			},
+			{
+				name: "allowed-hosts", commands: gatewayCommands(), placeholder: "NAME,…",
+				about: "Names besides localhost, IP addresses and public-url's that a request's Host may hold.",
+				at:    func(c *Config) setting { return list{&c.AllowedHosts} },
+			},
+			{
+				name: "allowed-origins", commands: gatewayCommands(), placeholder: "ORIGIN,…",
+				about: "Origins (scheme://host[:port]) of other sites' pages that may call the API.",
+				at:    func(c *Config) setting { return list{&c.AllowedOrigins} },
+			},
+		}},
+		{"The etcd behind", []option{
+			{
+				name: "endpoints", commands: clusterCommands(), placeholder: "URL,…",
+				about: "Client URLs of the members (http, https, unix or unixs).",
+				at:    func(c *Config) setting { return list{&c.Endpoints} },
+			},
+			{
+				name: "etcd-cacert", commands: clusterCommands(), placeholder: "FILE",
+				about: "Authorities (PEM) that the members' certificates must come from. Empty: the system's.",
+				at:    func(c *Config) setting { return text{&c.EtcdCACert} },
+			},
+			{
+				name: "etcd-cert", commands: clusterCommands(), placeholder: "FILE",
+				about: "Certificate (PEM) to show to etcd; read again when the file changes.",
+				at:    func(c *Config) setting { return text{&c.EtcdCert} },
+			},
+			{
+				name: "etcd-key", commands: clusterCommands(), placeholder: "FILE",
+				about: "Private key of etcd-cert (PEM); read again when the file changes.",
+				at:    func(c *Config) setting { return text{&c.EtcdKey} },
+			},
+			{
+				name: "etcd-user", commands: everyCommand(), placeholder: "NAME",
+				about: "User of etcd to be, when etcd asks for one.",
+				at:    func(c *Config) setting { return text{&c.EtcdUser} },
+			},
+			{
+				name: "etcd-password-file", commands: everyCommand(), placeholder: "FILE",
+				about: "File with the password of etcd-user; one newline at its end is not part of it.",
+				at:    func(c *Config) setting { return text{&c.EtcdPasswordFile} },
+			},
+			{
+				name: "dial-timeout", commands: everyCommand(), placeholder: "SECONDS",
+				about: "Time for one attempt to connect to a member, and for a call to wait for a connection.",
+				at:    func(c *Config) setting { return seconds{&c.DialTimeout, time.Second, maxTimeout} },
+			},
+		}},
+		{"Limits", []option{
+			{
+				name: "max-body-bytes", commands: gatewayCommands(), placeholder: "BYTES",
+				about: "Largest JSON body.",
+				at:    func(c *Config) setting { return size{&c.MaxBodyBytes} },
+			},
+			{
+				name: "max-value-bytes", commands: gatewayCommands(), placeholder: "BYTES",
+				about: "Largest raw body, and largest value in a JSON body once decoded.",
+				at:    func(c *Config) setting { return size{&c.MaxValueBytes} },
+			},
+			{
+				name: "request-timeout", commands: gatewayCommands(), placeholder: "SECONDS",
+				about: "Time that a call has when it does not ask for another with timeout= (which may be up to 300).",
+				at:    func(c *Config) setting { return seconds{&c.RequestTimeout, time.Second, maxTimeout} },
+			},
+			{
+				name: "shutdown-grace", commands: gatewayCommands(), placeholder: "SECONDS",
+				about: "Time that requests have to finish when the gateway is told to stop; then they are cut.",
+				at:    func(c *Config) setting { return seconds{&c.ShutdownGrace, 0, time.Hour} },
+			},
+		}},
+		{"Configuration and logs", []option{
+			{
+				name: "config", commands: everyCommand(), placeholder: "FILE",
+				about: "YAML file with options by their names.",
+				at:    func(c *Config) setting { return text{&c.ConfigFile} },
+			},
+			{
+				name: "log-format", commands: gatewayCommands(), placeholder: "text|json",
+				about: "How log lines are written.",
+				at:    func(c *Config) setting { return choice{&c.LogFormat, []string{"text", "json"}} },
+			},
+			{
+				name: "log-level", commands: gatewayCommands(), placeholder: "LEVEL",
+				about: "Least important lines to log: debug (with every request, and etcd's own log in dev), info, warn or error.",
+				at:    func(c *Config) setting { return choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}} },
+			},
+		}},
+		{"Only dev", []option{
+			{
+				name: "data-dir", commands: devCommands(), placeholder: "FOLDER",
+				about: "Where the etcd of `gateway dev` keeps its data between runs.",
+				at:    func(c *Config) setting { return text{&c.DataDir} },
+			},
+			{
+				name: "etcd-listen", commands: devCommands(), placeholder: "HOST:PORT",
+				about: "Address of the etcd of `gateway dev`, for etcdctl and other clients. Port 0 takes a free one.",
+				at:    func(c *Config) setting { return text{&c.EtcdListen} },
+			},
+		}},
+		{"Only doctor", []option{
+			{
+				name: "url", commands: []string{doctorName}, flagOnly: true, placeholder: "URL",
+				about: "A gateway, reached the way callers reach it, to see whether what is in between keeps keys intact.",
+				at:    func(c *Config) setting { return text{&c.DoctorURL} },
+			},
+			{
+				name: "json", commands: []string{doctorName}, flagOnly: true,
+				about: "Print the findings as JSON.",
+				at:    func(c *Config) setting { return truth{&c.DoctorJSON} },
+			},
+		}},
+	}
+}
+
+// maxTimeout is the longest that one call may take.
+const maxTimeout = 300 * time.Second
+
+// options is the table without its headings.
+func options() []option {
+	var all []option
+	for _, g := range groups() {
+		all = append(all, g.options...)
+	}
+	return all
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/handlers"
+	"github.com/etcdrest/etcdrest/internal/telemetry"
+)
+
+func runServe(ctx context.Context, p process) error {
+	c, err := load(p)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, c, p, nil)
+}
+
+func runDev(ctx context.Context, p process) error {
+	c, err := load(p)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, c, p, startStore)
+}
+
+// store is an etcd of our own.
+type store interface {
+	Endpoint() string
+	// Err delivers the error of a store that ended by itself.
+	Err() <-chan error
+	Close()
+}
+
+// serve is the life of the gateway: everything is made in the order of dependency, and stopped in the reverse order when
+// ctx ends or a part fails. start is nil when the etcd behind is somebody else's.
+func serve(ctx context.Context, c Config, p process, start func(context.Context, Config, *slog.Logger) (store, error)) error {
+	log, err := telemetry.NewLogger(p.stderr, c.LogFormat, c.LogLevel)
+	if err != nil {
+		return err
+	}
+	// Addresses come first: that one is taken is the likeliest fault, and is told at once.
+	apiListener, err := listen(ctx, "listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(apiListener)
+	var adminListener net.Listener
+	if c.AdminListen != "" {
+		if adminListener, err = listen(ctx, "admin-listen", c.AdminListen); err != nil {
+			return err
+		}
+		defer closeQuietly(adminListener)
+	}
+
+	var storeEnded <-chan error
+	if start != nil {
+		s, err := start(ctx, c, log)
+		if ctx.Err() != nil {
+			return nil // told to stop while starting: that is no failure
+		}
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		storeEnded, c.Endpoints = s.Err(), []string{s.Endpoint()}
+		c.sources["endpoints"] = fromDev
+	}
+
+	client, err := connect(c, log) //nolint:contextcheck // the client has a life of its own, which Close ends
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(client)
+
+	requests := telemetry.NewHTTP()
+	api, err := handlers.New(client, handlers.Options{
+		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
+		MaxBodyBytes: c.MaxBodyBytes, MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		Version: readBuild().version, Logger: log, Observer: requests,
+	})
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	if err := register(registry, requests, client); err != nil {
+		return err
+	}
+
+	apiServer, err := newAPIServer(c, log, telemetry.AccessLog(log, requests.InFlight(api)))
+	if err != nil {
+		return err
+	}
+	apiServer.start(ctx, limited(apiListener, c.MaxConnections, refusalOf(c)))
+	defer apiServer.cut()
+	adminEnded := make(<-chan error)
+	if adminListener != nil {
+		adminServer := newAdminServer(c, log, registry, api)
+		adminServer.start(ctx, adminListener)
+		defer adminServer.cut()
+		adminEnded = adminServer.ended
+	}
+	watching, stopWatching := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { reportStore(watching, client, log) })
+	defer watcher.Wait()
+	defer stopWatching()
+
+	announce(p.stderr, c, apiListener, adminListener, start != nil)
+	log.InfoContext(ctx, "serving", "listen", apiListener.Addr().String(), "admin_listen", addressOf(adminListener),
+		"endpoints", c.Endpoints, "version", readBuild().version)
+
+	select {
+	case <-ctx.Done():
+		log.InfoContext(ctx, "stopping", "grace", c.ShutdownGrace.String())
+		api.Drain()
+		if !apiServer.drain(ctx, c.ShutdownGrace) {
+			log.WarnContext(ctx, "requests were cut, because they did not finish within shutdown-grace")
+		}
+		log.InfoContext(ctx, "stopped")
+		return nil
+	case err = <-apiServer.ended:
+	case err = <-adminEnded:
+	case err = <-storeEnded:
+		err = fmt.Errorf("the etcd of `gateway dev` ended: %w", err)
+	}
+	return err
+}
+
+// connect makes the client of etcd. It does not wait for etcd.
+func connect(c Config, log *slog.Logger) (*etcdclient.Client, error) {
+	tlsConfig, err := c.clientTLS(log)
+	if err != nil {
+		return nil, err
+	}
+	password, err := c.password()
+	if err != nil {
+		return nil, err
+	}
+	return etcdclient.New(etcdclient.Config{
+		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig,
+		Username: c.EtcdUser, Password: password, Logger: log,
+	})
+}
+
+func register(r *prometheus.Registry, more ...prometheus.Collector) error {
+	var faults []error
+	all := append([]prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
+	}, more...)
+	for _, c := range all {
+		faults = append(faults, r.Register(c))
+	}
+	return errors.Join(faults...)
+}
+
+func buildInfo() prometheus.Collector {
+	b := readBuild()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "etcdrest_build_info", Help: "Always 1; the labels tell what is running.",
+		ConstLabels: prometheus.Labels{"version": b.version, "commit": b.commit, "go": b.goVersion, "etcd_api": b.etcdAPI},
+	})
+	info.Set(1)
+	return info
+}
+
+// patience is how long etcd may take to answer at the start before a line says that it does not.
+const patience = 2 * time.Second
+
+// reportStore says in the log whether etcd answers: the gateway starts without it, and is ready when it is there.
+func reportStore(ctx context.Context, client *etcdclient.Client, log *slog.Logger) {
+	soon, cancel := context.WithTimeout(ctx, patience)
+	err := client.WaitReady(soon)
+	cancel()
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	log.WarnContext(ctx, "etcd does not answer; /readyz says no until it does", "cause", err.Error())
+	if client.WaitReady(ctx) == nil {
+		log.InfoContext(ctx, "etcd answers")
+	}
+}
+
+func closeQuietly(c interface{ Close() error }) {
+	_ = c.Close() // what was to be said about it has been said by its user
+}

@@ -1,0 +1,74 @@
+package contract
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// template is a path of the contract. A parameter is always its last part.
+type template struct {
+	path string
+	// prefix is what comes before the parameter; for a path without one, the whole path.
+	prefix string
+	// open says that there is a parameter, which takes the rest of the path, slashes and all: keys contain them.
+	open bool
+	item *openapi3.PathItem
+}
+
+func newTemplate(path string, item *openapi3.PathItem) template {
+	prefix, _, open := strings.Cut(path, "{")
+	return template{path: path, prefix: prefix, open: open, item: item}
+}
+
+func (t *template) matches(path string) bool {
+	if t.open {
+		return strings.HasPrefix(path, t.prefix)
+	}
+	return path == t.prefix
+}
+
+// route finds the path of the contract that a request is for; the longest prefix wins.
+func (s *spec) route(r *http.Request) *template {
+	path := r.URL.EscapedPath()
+	if path == "" && strings.HasPrefix(r.URL.Opaque, "/") { // a path sent as it is spelled
+		path = r.URL.Opaque
+	}
+	if rest, ok := strings.CutPrefix(r.URL.Opaque, "http://"+r.URL.Host); ok {
+		path = rest
+	}
+	var found *template
+	for i := range s.routes {
+		t := &s.routes[i]
+		if t.matches(path) && (found == nil || len(t.prefix) > len(found.prefix)) {
+			found = t
+		}
+	}
+	return found
+}
+
+// operation finds the operation; HEAD is GET without a body where the contract does not describe it apart.
+func (t *template) operation(method string) *openapi3.Operation {
+	if t == nil {
+		return nil
+	}
+	if op := t.item.GetOperation(method); op != nil {
+		return op
+	}
+	if method == http.MethodHead {
+		return t.item.Get
+	}
+	return nil
+}
+
+// parameters are those of the operation and of its path.
+func (t *template) parameters(op *openapi3.Operation) []*openapi3.Parameter {
+	var out []*openapi3.Parameter
+	for _, list := range []openapi3.Parameters{t.item.Parameters, op.Parameters} {
+		for _, ref := range list {
+			out = append(out, ref.Value)
+		}
+	}
+	return out
+}

@@ -1,0 +1,147 @@
+// Package etcdclient is etcd in the gateway's words: one client over a pool of connections, with retries that never write
+// twice, identities, namespaces, metrics, and one typed error.
+//
+// Range, Put, DeleteRange and Txn speak the views of package wire, bytes in and bytes out. A Client is also a
+// grpc.ClientConnInterface, so that every other RPC of etcd is reached through its generated client, over the same pool
+// and with the same errors.
+package etcdclient
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// Client talks to one etcd cluster. Make it with New and Close it; it is safe for concurrent use. Its errors are *Error.
+//
+// A call without a deadline waits as long as etcd takes, but no longer than Config.DialTimeout for a connection.
+type Client struct {
+	pool     *pool
+	identity *identity
+	budget   *budget
+	metrics  *metrics
+	// fits narrows the connections that this view of the client uses; nil is all.
+	fits func(*conn) bool
+	// lanes gather reads of single keys: linearizable ones, and serializable ones. They are nil when that is off.
+	lanes [2]*lane
+}
+
+var _ grpc.ClientConnInterface = (*Client)(nil)
+
+// New makes a client. It never blocks: connecting goes on in the background, and WaitReady waits for it. It reports every
+// fault of the configuration at once.
+func New(config Config) (*Client, error) {
+	config, err := config.withDefaults()
+	endpoints, err2 := parseEndpoints(config.Endpoints, config.TLS)
+	if err := errors.Join(err, err2); err != nil {
+		return nil, err
+	}
+	p, err := newPool(config, endpoints)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{pool: p, budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
+	if !config.DisableCoalescing {
+		c.lanes = [2]*lane{newLane(c, false), newLane(c, true)}
+	}
+	if config.Username == "" {
+		c.identity = fixedIdentity(config.Token)
+		return c, nil
+	}
+	// Authenticate is called as nobody: it needs no token, and must not ask for one.
+	nobody := *c
+	nobody.identity = fixedIdentity("")
+	c.identity = &identity{
+		name: config.Username, password: config.Password, authenticate: nobody.authenticate,
+		run: p.run, refreshed: c.metrics.refreshed, log: config.Logger,
+	}
+	return c, nil
+}
+
+// lane gives the lane of a read, nil when it goes by itself.
+func (c *Client) lane(r *wire.RangeRequest) *lane {
+	if c.fits != nil || !fitsLane(r) {
+		return nil
+	}
+	if r.Serializable {
+		return c.lanes[1]
+	}
+	return c.lanes[0]
+}
+
+// authTimeout bounds one authentication: etcd hashes the password and asks its quorum.
+const authTimeout = 10 * time.Second
+
+func (c *Client) authenticate(ctx context.Context, name, password string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, authTimeout)
+	defer cancel()
+	r, err := pb.NewAuthClient(c).Authenticate(ctx, &pb.AuthenticateRequest{Name: name, Password: password})
+	return r.GetToken(), err
+}
+
+// WaitReady returns when a member has answered, or with the last connection error when ctx ends first.
+func (c *Client) WaitReady(ctx context.Context) error {
+	for {
+		change := c.pool.change()
+		for _, n := range c.pool.conns[classUnary] {
+			if n.usable() {
+				return nil
+			}
+		}
+		select {
+		case <-change:
+		case <-c.pool.done:
+			return errClosed(methodStatus)
+		case <-ctx.Done():
+			return ended(methodStatus, ctx.Err(), false, "no member of etcd is ready", c.pool.lastError())
+		}
+	}
+}
+
+// Close ends every call and stream and waits for the client's goroutines. Closing twice is harmless.
+func (c *Client) Close() error {
+	c.pool.close()
+	return nil
+}
+
+// Endpoints are the configured endpoints, in their order.
+func (c *Client) Endpoints() []string { return append([]string(nil), c.pool.config.Endpoints...) }
+
+// Invoke makes a unary call, for the generated clients; request and answer are protobuf messages.
+func (c *Client) Invoke(ctx context.Context, full string, request, answer any, opts ...grpc.CallOption) error {
+	m := lookup(full, request)
+	message, ok := request.(proto.Message)
+	if !ok {
+		return errArgument(m, "the request is not a protobuf message")
+	}
+	f, err := encodeMessage(message)
+	if err != nil {
+		return errArgument(m, "the request cannot be encoded: "+err.Error())
+	}
+	defer f.free()
+	return c.unary(ctx, m, &f, answer, f.len(), opts)
+}
+
+// encodeMessage encodes before anything is sent, so that neither size nor content can fail half way.
+func encodeMessage(m proto.Message) (frame, error) {
+	pool := mem.DefaultBufferPool()
+	b := pool.Get(max(proto.Size(m), smallFrame))
+	encoded, err := proto.MarshalOptions{}.MarshalAppend((*b)[:0], m)
+	if err != nil {
+		pool.Put(b)
+		return frame{}, err
+	}
+	*b = encoded
+	return frame{buffer: mem.NewBuffer(b, pool)}, nil
+}
+
+func headerOf(h *pb.ResponseHeader) wire.Header {
+	return wire.Header{ClusterID: h.GetClusterId(), MemberID: h.GetMemberId(), Revision: h.GetRevision(), RaftTerm: h.GetRaftTerm()}
+}

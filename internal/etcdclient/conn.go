@@ -1,0 +1,214 @@
+package etcdclient
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// conn is one HTTP/2 connection to an endpoint. It takes work once the member behind it has answered a first probe.
+type conn struct {
+	pool     *pool
+	endpoint *endpoint
+	class    class
+	cc       *grpc.ClientConn
+
+	wanted   atomic.Bool            // it has been asked for, and is kept connected from then on
+	up       atomic.Bool            // connected, and the member has answered
+	inFlight atomic.Int64           // calls and streams under way
+	used     atomic.Bool            // something was sent since the last check
+	stale    atomic.Bool            // what is known of the cluster is to be asked again
+	member   atomic.Pointer[member] // who is behind it; never nil
+	lastErr  atomic.Pointer[string] // why it is not up
+	kick     chan struct{}          // wakes the supervisor; capacity 1, never closed
+
+	mu      sync.Mutex
+	movable map[*attempt]struct{}
+}
+
+var (
+	errMemberSilent   = errors.New("the member stopped answering")
+	errAttemptTimeout = errors.New("the member took its share of the time")
+	errForeignKey     = wire.ErrOutsideNamespace
+)
+
+func (p *pool) newConn(e *endpoint, c class, opts []grpc.DialOption) (*conn, error) {
+	cc, err := grpc.NewClient("passthrough:///"+e.address, append(opts, e.dialOptions()...)...)
+	if err != nil {
+		return nil, err
+	}
+	n := &conn{
+		pool: p, endpoint: e, class: c, cc: cc,
+		kick: make(chan struct{}, 1), movable: make(map[*attempt]struct{}),
+	}
+	n.member.Store(&member{})
+	return n, nil
+}
+
+// want connects the connection, now and again whenever it is lost.
+func (c *conn) want() {
+	if !c.wanted.Swap(true) {
+		c.cc.Connect()
+	}
+}
+
+// follow watches the connection's state until ctx ends, and connects it again whenever it is lost.
+func (c *conn) follow(ctx context.Context) {
+	var pace pacer
+	for {
+		s := c.cc.GetState()
+		switch s {
+		case connectivity.Ready:
+			c.wake()
+		case connectivity.Idle:
+			c.down("")
+			if c.wanted.Load() && pace.wait(ctx) {
+				c.cc.Connect()
+			}
+		case connectivity.TransientFailure:
+			c.down(c.connectionError(ctx))
+		default:
+			c.down("")
+		}
+		if !c.cc.WaitForStateChange(ctx, s) {
+			return
+		}
+	}
+}
+
+// connectionError asks gRPC for the reason of a failed connection: a call that does not wait fails with it at once.
+func (c *conn) connectionError(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, c.pool.config.HealthTimeout)
+	defer cancel()
+	_, err := healthpb.NewHealthClient(c.cc).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err == nil {
+		return ""
+	}
+	return status.Convert(err).Message()
+}
+
+// pacer spaces out the attempts to connect to a server that takes connections and drops them, which gRPC's own backoff,
+// for connections that fail, does not see.
+type pacer struct {
+	last  time.Time
+	quick int
+}
+
+// wait waits until it is time for another attempt; false when ctx has ended.
+func (p *pacer) wait(ctx context.Context) bool {
+	if time.Since(p.last) > time.Second {
+		p.quick = 0
+	}
+	if p.quick > 0 {
+		timer := time.NewTimer(min(reconnectBase<<min(p.quick-1, 8), reconnectMax))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	p.quick++
+	p.last = time.Now()
+	return true
+}
+
+func (c *conn) wake() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// down takes the connection out of work; an empty reason keeps the last one.
+func (c *conn) down(reason string) {
+	if reason != "" {
+		c.lastErr.Store(&reason)
+		c.pool.lastErr.Store(&reason)
+	}
+	if c.up.Swap(false) {
+		c.member.Store(&member{})
+	}
+	if reason != "" {
+		c.pool.changed()
+	}
+}
+
+// need is how well the member behind a connection must be.
+type need uint8
+
+const (
+	needAny     need = iota // it may be silent
+	needAnswers             // it may be set aside, but not for its silence
+	needWell
+)
+
+// can says that the connection can take work and that its member is as well as that. A learner never is.
+func (c *conn) can(n need) bool {
+	m := c.member.Load()
+	return c.up.Load() && !m.learner.Load() && (n < needAnswers || !m.silent.Load()) && (n < needWell || !m.aside.Load())
+}
+
+// usable says that the connection can take work, and well.
+func (c *conn) usable() bool { return c.can(needWell) }
+
+// begin counts a call; a movable one is ended when the member falls silent.
+func (c *conn) begin(a *attempt) {
+	c.inFlight.Add(1)
+	c.used.Store(true)
+	if a.cancel != nil {
+		c.mu.Lock()
+		c.movable[a] = struct{}{}
+		c.mu.Unlock()
+	}
+}
+
+func (c *conn) end(a *attempt) {
+	if a.cancel != nil {
+		c.mu.Lock()
+		delete(c.movable, a)
+		c.mu.Unlock()
+	}
+	c.inFlight.Add(-1)
+}
+
+// evict ends what can be done elsewhere.
+func (c *conn) evict() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for a := range c.movable {
+		a.cancel(errMemberSilent)
+	}
+}
+
+// note learns from an answer's header which member is behind the connection, and that there was an election.
+func (c *conn) note(h wire.Header) {
+	if h.MemberID != 0 && h.MemberID != c.member.Load().id {
+		c.member.Store(c.pool.memberOf(h.MemberID))
+		c.stale.Store(true)
+		c.wake()
+	}
+	if h.RaftTerm > c.pool.term.Load() && !c.stale.Swap(true) {
+		c.wake()
+	}
+}
+
+// observe notes the header of any answer; that of a frame is noted by the one who reads it.
+func (c *conn) observe(answer any) {
+	switch a := answer.(type) {
+	case *frame:
+		a.from = c
+	case interface{ GetHeader() *pb.ResponseHeader }:
+		c.note(headerOf(a.GetHeader()))
+	}
+}

@@ -1,0 +1,9 @@
+package etcdclient
+
+import "github.com/etcdrest/etcdrest/internal/wire"
+
+// Bounds is the range arithmetic of a namespace, which no answer of a server shows as exactly.
+func Bounds(prefix, key, end []byte) (k, e []byte) {
+	r, _ := namespace(prefix).rangeRequest(&wire.RangeRequest{Key: key, End: end})
+	return r.Key, r.End
+}

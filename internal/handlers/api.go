@@ -1,0 +1,168 @@
+// Package handlers is the REST side of the gateway: one routing table, one file per resource, and one place that writes.
+//
+// A request's life is a straight line: API.ServeHTTP makes a call, gives it an id and a deadline and guards it; the route
+// (routes.go) names the handler; the handler reads the path, the query and the body strictly, asks the Store, and appends
+// its answer to the call; finish writes the answer or the problem. Handlers return an error or nothing and never write.
+package handlers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// Store is what the handlers need of etcd; *etcdclient.Client and its namespaced form satisfy it. Errors are
+// *etcdclient.Error, or wrap a context error.
+type Store interface {
+	Range(ctx context.Context, r *wire.RangeRequest) (*wire.RangeResponse, error)
+	RangeStream(ctx context.Context, r *wire.RangeRequest) (*etcdclient.RangeStream, error)
+	Put(ctx context.Context, r *wire.PutRequest) (*wire.PutResponse, error)
+	DeleteRange(ctx context.Context, r *wire.DeleteRequest) (*wire.DeleteResponse, error)
+	Txn(ctx context.Context, r *wire.TxnRequest) (*wire.TxnResponse, error)
+	Compact(ctx context.Context, revision int64, physical bool) (wire.Header, error)
+	LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error)
+	LeaseRevoke(ctx context.Context, id int64) (wire.Header, error)
+	LeaseTimeToLive(ctx context.Context, id int64, keys bool) (etcdclient.LeaseStatus, error)
+	// Changed returns nil as soon as a key of the range has changed at the revision from or later.
+	Changed(ctx context.Context, key, end []byte, from int64) error
+}
+
+// Cluster is what the handlers ask of the cluster as a whole, outside any namespace.
+type Cluster interface {
+	Endpoints() []string
+	Status(ctx context.Context, endpoint string) (etcdclient.MemberStatus, error)
+	Alarms(ctx context.Context) ([]etcdclient.Alarm, wire.Header, error)
+}
+
+// Backend is a client of one etcd cluster.
+type Backend interface {
+	Store
+	Cluster
+}
+
+// Observer takes one finished request for the metrics; route is the pattern of the routing table, never the path.
+type Observer interface {
+	Observe(route, method string, status int, d time.Duration, bytes int64)
+}
+
+// Options say how the API behaves. The zero value works: the defaults are named with each field.
+type Options struct {
+	// PublicURL is where callers reach the gateway when that is not the listener's own address (behind a proxy): scheme,
+	// host and an optional path. It is the base of problem types, Location and the contract's servers.
+	PublicURL string
+	// AllowedHosts are names that a Host header may hold besides localhost and IP literals. Empty allows only those, and
+	// the host of PublicURL.
+	AllowedHosts []string
+	// AllowedOrigins are the exact origins (scheme://host[:port]) whose pages may call the API from a browser.
+	AllowedOrigins []string
+	// MaxBodyBytes bounds a JSON body (default 12 MiB), MaxValueBytes a raw body and every decoded value (default 2 MiB).
+	MaxBodyBytes  int64
+	MaxValueBytes int64
+	// RequestTimeout bounds a call that names no timeout= of its own (default 30 s).
+	RequestTimeout time.Duration
+	// Version is what /version calls the gateway (default "devel").
+	Version string
+	// Logger takes the cause of internal errors (default: discarded).
+	Logger *slog.Logger
+	// Observer takes every finished request (default: none).
+	Observer Observer
+}
+
+// The bounds that API.md promises.
+const (
+	defaultMaxBodyBytes   = 12 << 20
+	defaultMaxValueBytes  = 2 << 20
+	defaultRequestTimeout = 30 * time.Second
+	maxTimeoutSeconds     = 300
+)
+
+// API serves the native API. It is safe for concurrent use; make it with New.
+type API struct {
+	store   Store
+	cluster Cluster
+	options Options
+	router  chi.Router
+	routes  []route
+	allowed map[string]string // pattern -> its Allow header
+	hosts   hostPolicy
+	origins originPolicy
+	epoch   *epochKeeper
+	records *records
+	sizes   rangeSizes
+
+	draining atomic.Bool
+	// stopping ends when the gateway drains; calls that wait end with it.
+	stopping context.Context //nolint:containedctx // the life of the API itself, not of a call
+	stop     context.CancelFunc
+}
+
+// New makes the API over a client. Every fault of the options is reported at once.
+func New(backend Backend, o Options) (*API, error) {
+	if o.MaxBodyBytes == 0 {
+		o.MaxBodyBytes = defaultMaxBodyBytes
+	}
+	if o.MaxValueBytes == 0 {
+		o.MaxValueBytes = defaultMaxValueBytes
+	}
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = defaultRequestTimeout
+	}
+	if o.Version == "" {
+		o.Version = "devel"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var public *url.URL
+	var faults []error
+	if o.PublicURL != "" {
+		var err error
+		if public, err = parsePublicURL(o.PublicURL); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	hosts, err := newHostPolicy(o.AllowedHosts, public)
+	faults = append(faults, err)
+	origins, err := newOriginPolicy(o.AllowedOrigins, public)
+	faults = append(faults, err)
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	a := &API{store: backend, cluster: backend, options: o, hosts: hosts, origins: origins}
+	a.epoch = newEpochKeeper(backend)
+	a.store = observed{Store: backend, epoch: a.epoch}
+	a.records = newRecords(backend)
+	a.stopping, a.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the API ends by Drain, not with a caller
+	a.mount()
+	return a, nil
+}
+
+// Drain turns readiness off and ends the calls that wait; others are still served. It is the first step of stopping.
+func (a *API) Drain() {
+	a.draining.Store(true)
+	a.stop()
+}
+
+// Routes lists the routing table as method and pattern, for the test that holds it against the contract.
+func (a *API) Routes() []Route {
+	out := make([]Route, 0, len(a.routes))
+	for _, r := range a.routes {
+		out = append(out, Route{Method: r.method, Pattern: r.pattern, Operation: r.operation})
+	}
+	return out
+}
+
+// Route is one line of the routing table.
+type Route struct {
+	Method, Pattern string
+	// Operation is the operationId of the contract.
+	Operation string
+}

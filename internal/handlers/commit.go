@@ -1,0 +1,158 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// commit runs a plan and, when it was not refused, has answer append what is told to the caller.
+//
+// Under an Idempotency-Key the transaction also writes the record of the outcome. When another gateway was faster with the
+// same key, nothing is written, the first outcome has been appended instead, and the planned says replayed.
+func (c *call) commit(p *plan, answer func(*planned) error) (*planned, error) {
+	if c.claim != nil {
+		return c.commitOnce(p, answer)
+	}
+	done, err := p.run(c.ctx(), c.store)
+	if err != nil || done.refused {
+		return done, err
+	}
+	return done, answer(done)
+}
+
+// maxIdempotentOperations is how many operations a transaction under an Idempotency-Key may have: the records and the
+// transaction around it need the rest of etcd's 128.
+const maxIdempotentOperations = 125
+
+// commitOnce runs
+//
+//	If   the record does not exist
+//	Then the plan, with the record put inside each of its branches
+//	Else read the record
+//
+// so that which branch ran follows from the record, and no two transactions with one key write.
+func (c *call) commitOnce(p *plan, answer func(*planned) error) (*planned, error) {
+	if n := operationCount(p.request()); n > maxIdempotentOperations {
+		return nil, problem.New(problem.TooManyOperations, "the write has %d operations; with an Idempotency-Key etcd allows %d",
+			n, maxIdempotentOperations).With("limit", maxIdempotentOperations).WithOutcome(problem.NotApplied)
+	}
+	outer, recorded, err := c.runOnce(p)
+	if err != nil {
+		return nil, err
+	}
+	if !outer.Succeeded {
+		return &planned{answer: outer, replayed: true}, c.replayFirst(outer)
+	}
+	inner, err := onlyTxn(outer)
+	if err != nil {
+		return nil, unreadable().Because(err)
+	}
+	inner.Header = outer.Header
+	done, err := recorded.read(inner)
+	if err != nil {
+		return nil, unreadable().Because(err)
+	}
+	if done.refused {
+		return done, nil
+	}
+	done.results = done.results[:len(done.results)-1] // the last one is the record's
+	if err := answer(done); err != nil {
+		return done, err
+	}
+	c.keepAnswer(done, p.lease)
+	return done, nil
+}
+
+// runOnce sends the transaction. A record's lease that is gone (somebody revoked it) is replaced once: etcd refuses such a
+// transaction before it does anything.
+func (c *call) runOnce(p *plan) (*wire.TxnResponse, *plan, error) {
+	for try := 0; ; try++ {
+		lease, err := c.api.records.lease(c.ctx())
+		if err != nil {
+			return nil, nil, c.notApplied(err)
+		}
+		recorded, err := c.claim.recorded(p, lease)
+		if err != nil {
+			return nil, nil, c.notApplied(err)
+		}
+		answer, err := c.store.Txn(c.ctx(), &wire.TxnRequest{
+			If:   []wire.Compare{createRevision(c.claim.key, wire.Equal, 0)},
+			Then: []wire.Op{{Txn: recorded.request()}},
+			Else: []wire.Op{{Range: &wire.RangeRequest{Key: c.claim.key}}},
+		})
+		switch {
+		case err == nil:
+			return answer, recorded, nil
+		case try == 0 && errors.Is(err, etcdclient.ErrLeaseNotFound) && c.api.records.drop(c.ctx(), lease):
+			continue
+		case problem.From(err).Code == problem.PermissionDenied && !c.recordsAllowed(lease):
+			return nil, nil, recordsUnavailable().Because(err)
+		}
+		return nil, nil, err
+	}
+}
+
+// replayFirst answers with the first outcome, whose record the transaction has read.
+func (c *call) replayFirst(outer *wire.TxnResponse) error {
+	if len(outer.Results) != 1 || outer.Results[0].Range == nil {
+		return unreadable().WithOutcome(problem.NotApplied)
+	}
+	kv, ok := outer.Results[0].Range.KVs.First()
+	if !ok {
+		return unreadable().WithOutcome(problem.NotApplied)
+	}
+	return c.replay(kv)
+}
+
+// recordsAllowed asks whether the identity may write records, by a transaction that never does: etcd judges the rights of
+// both branches.
+func (c *call) recordsAllowed(lease int64) bool {
+	_, err := c.store.Txn(c.ctx(), &wire.TxnRequest{
+		If:   []wire.Compare{createRevision(c.claim.key, wire.Less, 0)},
+		Then: []wire.Op{{Put: &wire.PutRequest{Key: c.claim.key, Lease: lease}}},
+		Else: []wire.Op{{Range: &wire.RangeRequest{Key: c.claim.key, CountOnly: true}}},
+	})
+	return err == nil || problem.From(err).Code != problem.PermissionDenied
+}
+
+func recordsUnavailable() *problem.Error {
+	return problem.New(problem.IdempotencyUnavailable, "the gateway's etcd user may not write the state that an Idempotency-Key needs; nothing was written").
+		WithHint(`grant it read and write on the prefix "\0etcdrest/", or send the request without the header`).WithOutcome(problem.NotApplied)
+}
+
+// keepAnswer adds the full answer to the record, for the repeats. Until that has happened, or when it cannot be done, a
+// repeat gets what follows from the record alone. The answer is worth a moment beyond the caller's own time.
+func (c *call) keepAnswer(done *planned, lease etcdclient.Lease) {
+	if len(c.body) > maxKeptAnswer {
+		return
+	}
+	r := c.claim.record(done.branch, lease)
+	r.Response = &response{Status: c.status, Revision: c.revision, Tag: c.etag, Body: c.body}
+	value, err := r.encode()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), keepTimeout)
+	defer cancel()
+	_, _ = c.store.Txn(ctx, &wire.TxnRequest{
+		If:   []wire.Compare{{Key: c.claim.key, Target: wire.TargetModRevision, Number: done.revision()}},
+		Then: []wire.Op{{Put: &wire.PutRequest{Key: c.claim.key, Value: value, IgnoreLease: true}}},
+	})
+}
+
+// operationCount counts as etcd does: the longest list of a transaction, and the most that one nested in it counts.
+func operationCount(t *wire.TxnRequest) int {
+	deepest := 0
+	for _, branch := range [][]wire.Op{t.Then, t.Else} {
+		for i := range branch {
+			if branch[i].Txn != nil {
+				deepest = max(deepest, operationCount(branch[i].Txn))
+			}
+		}
+	}
+	return max(len(t.If), len(t.Then), len(t.Else)) + deepest
+}

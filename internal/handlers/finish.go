@@ -1,0 +1,159 @@
+package handlers
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+const (
+	jsonType    = "application/json"
+	problemType = "application/problem+json"
+	ndjsonType  = "application/x-ndjson"
+)
+
+// finish writes the answer, or the problem when err is not nil. It is the one place that writes, but for streams.
+func (c *call) finish(err error) {
+	if c.streamed {
+		c.finishStream(err)
+		return
+	}
+	h := c.w.Header()
+	if err != nil {
+		c.problem(problem.From(err))
+	}
+	if c.status == 0 {
+		c.status = http.StatusOK
+	}
+	set(h, "X-Request-Id", c.id)
+	if c.revision > 0 {
+		set(h, "Etcd-Revision", strconv.FormatInt(c.revision, 10))
+	}
+	if c.etag > 0 {
+		set(h, "Etag", `"`+strconv.FormatInt(c.etag, 10)+`"`)
+		set(h, "Cache-Control", "private, no-cache")
+	} else if h["Cache-Control"] == nil {
+		set(h, "Cache-Control", "no-store")
+	}
+	set(h, "Server-Timing", c.timing())
+	if c.status == http.StatusNoContent || c.status == http.StatusNotModified {
+		c.w.WriteHeader(c.status)
+		return
+	}
+	if c.contentType == "" {
+		c.contentType = jsonType
+	}
+	set(h, "Content-Type", c.contentType)
+	if c.etag == 0 && c.contentType == jsonType && len(c.body) >= gzipMinBytes && acceptsGzip(c.r.Header) {
+		c.writeGzip()
+		return
+	}
+	set(h, "Content-Length", strconv.Itoa(len(c.body)))
+	c.w.WriteHeader(c.status)
+	if c.r.Method != http.MethodHead {
+		n, _ := c.w.Write(c.body) // the caller may be gone, which is not our error
+		c.written = int64(n)
+	}
+}
+
+// set is Header.Set for names that are canonical already.
+func set(h http.Header, name, value string) { h[name] = []string{value} }
+
+// timing says how long the call took, in milliseconds.
+func (c *call) timing() string {
+	b := make([]byte, 0, 24)
+	b = append(b, "total;dur="...)
+	b = strconv.AppendFloat(b, float64(time.Since(c.started).Microseconds())/1000, 'f', 3, 64)
+	return string(b)
+}
+
+// problem turns the answer into application/problem+json.
+func (c *call) problem(e *problem.Error) {
+	info := e.Code.Info()
+	c.status, c.etag, c.contentType = info.Status, 0, problemType
+	c.body = c.appendProblem(c.body[:0], e, info)
+	h := c.w.Header()
+	if e.RetryAfter > 0 {
+		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
+		set(h, "Retry-After", strconv.FormatInt(seconds, 10))
+	} else if info.Status == http.StatusTooManyRequests || info.Status == http.StatusServiceUnavailable {
+		set(h, "Retry-After", "1")
+	}
+	if info.Status == http.StatusUnauthorized {
+		set(h, "Www-Authenticate", "Bearer")
+	}
+	if e.Code == problem.Internal {
+		c.api.options.Logger.ErrorContext(c.ctx(), "internal error",
+			"error", e.Error(), "request_id", c.id, "operation", c.route.operation)
+	}
+}
+
+// document is the problem as it is written (RFC 9457 with the extensions of the contract).
+type document struct {
+	Type         string          `json:"type"`
+	Title        string          `json:"title"`
+	Status       int             `json:"status"`
+	Code         problem.Code    `json:"code"`
+	Detail       string          `json:"detail"`
+	Hint         string          `json:"hint,omitempty"`
+	Retryable    bool            `json:"retryable"`
+	Outcome      problem.Outcome `json:"outcome,omitempty"`
+	RetryAfterMs int64           `json:"retry_after_ms,omitempty"`
+	RequestID    string          `json:"request_id"`
+	GRPCCode     uint32          `json:"grpc_code,omitempty"`
+	GRPCMessage  string          `json:"grpc_message,omitempty"`
+	Errors       []fault         `json:"errors,omitempty"`
+}
+
+type fault struct {
+	Pointer   *string      `json:"pointer,omitempty"`
+	Parameter string       `json:"parameter,omitempty"`
+	Code      problem.Code `json:"code"`
+	Detail    string       `json:"detail"`
+}
+
+// appendProblem appends the document and its extension members, with a newline.
+func (c *call) appendProblem(dst []byte, e *problem.Error, info problem.Info) []byte {
+	d := document{
+		Type: c.api.base() + "/problems/" + string(info.Code), Title: info.Title, Status: info.Status, Code: info.Code,
+		Detail: e.Detail, Hint: e.Hint, Retryable: info.Retryable, RequestID: c.id,
+		RetryAfterMs: e.RetryAfter.Milliseconds(), GRPCCode: e.GRPCCode, GRPCMessage: e.GRPCMessage,
+	}
+	if c.isWrite() {
+		if d.Outcome = e.Outcome; d.Outcome == "" {
+			d.Outcome = info.Outcome
+		}
+	}
+	for _, f := range e.Fields {
+		out := fault{Parameter: f.Parameter, Code: f.Code, Detail: f.Detail}
+		if f.Parameter == "" {
+			out.Pointer = &f.Pointer
+		}
+		d.Errors = append(d.Errors, out)
+	}
+	text, err := marshalProblem(d, e.Extra)
+	if err != nil { // an extension that JSON cannot write: say at least what happened
+		c.api.options.Logger.ErrorContext(c.ctx(), "problem extension", "error", err, "request_id", c.id)
+		text, _ = marshalProblem(d, nil)
+	}
+	return append(append(dst, text...), '\n')
+}
+
+// marshalProblem writes the document and the extensions as one object.
+func marshalProblem(d document, extra map[string]any) ([]byte, error) {
+	text, err := json.Marshal(d)
+	if err != nil || len(extra) == 0 {
+		return text, err
+	}
+	more, err := json.Marshal(extra)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(text[:len(text)-1], ','), more[1:]...), nil
+}
+
+// base is the prefix of the gateway's own URLs: the public URL, or "" for paths on this host.
+func (a *API) base() string { return a.options.PublicURL }

@@ -1,0 +1,254 @@
+package handlers
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// An Idempotency-Key makes a write happen once: the same key and request within a day gets the first outcome and writes
+// nothing, on any gateway and after any restart. The outcome is a record in etcd, written by the very transaction that
+// writes (commit.go). What wrote nothing leaves no record, so it can be tried again with the same key.
+
+const (
+	// statePrefix holds the gateway's own state; reserved keys begin with its first byte.
+	statePrefix  = "\x00etcdrest/"
+	recordPrefix = statePrefix + "i/"
+
+	// recordLife is how long an outcome is kept. The record's expires_at decides, not its lease, which a change of leader
+	// extends.
+	recordLife = 24 * time.Hour
+	// maxKeptAnswer is the largest answer that is kept whole.
+	maxKeptAnswer = 64 << 10
+	keepTimeout   = 2 * time.Second
+	// inProgressRetry is how soon a repeat may find the first request finished.
+	inProgressRetry = 200 * time.Millisecond
+
+	maxIdempotencyKey = 128
+)
+
+// record is what etcd keeps of an outcome. The revision of the write is the record's create revision.
+type record struct {
+	// Request is the hash of the request (see requestHash).
+	Request string `json:"request"`
+	// Branch is the branch of the plan that ran.
+	Branch int `json:"branch"`
+	// ExpiresAt is in seconds since 1970.
+	ExpiresAt int64 `json:"expires_at"`
+	// Lease and TTL are those of the lease that was granted for the write.
+	Lease int64 `json:"lease,omitempty"`
+	TTL   int64 `json:"ttl,omitempty"`
+	// Response is the full answer, added after the write.
+	Response *response `json:"response,omitempty"`
+}
+
+type response struct {
+	Status   int    `json:"status"`
+	Revision int64  `json:"revision"`
+	Tag      int64  `json:"tag,omitempty"`
+	Body     []byte `json:"body"`
+}
+
+func (r *record) encode() ([]byte, error) { return json.Marshal(r) }
+
+// claim is a call's hold on its Idempotency-Key.
+type claim struct {
+	// key is the record's.
+	key     []byte
+	request string
+	expires int64
+}
+
+// record makes the record of one branch.
+func (k *claim) record(branch int, lease etcdclient.Lease) *record {
+	return &record{Request: k.request, Branch: branch, ExpiresAt: k.expires, Lease: lease.ID, TTL: lease.TTL}
+}
+
+// recorded is the plan with the record put at the end of each branch.
+func (k *claim) recorded(p *plan, lease int64) (*plan, error) {
+	out := *p
+	branches := 1
+	if p.decided() {
+		branches = 2
+	}
+	for i := range branches {
+		value, err := k.record(i, p.lease).encode()
+		if err != nil {
+			return nil, err
+		}
+		put := &wire.PutRequest{Key: k.key, Value: value, Lease: lease}
+		out.branches[i] = append(slices.Clone(p.branches[i]), wire.Op{Put: put})
+	}
+	return &out, nil
+}
+
+// once begins a call with an Idempotency-Key. When done is true the call is answered: it is a repeat. The caller must call
+// release, which is never nil, at the end of the call.
+func (c *call) once() (done bool, release func(), err error) {
+	release = func() {}
+	values := c.r.Header["Idempotency-Key"]
+	if len(values) == 0 || !strings.HasPrefix(c.route.pattern, "/v1/") || c.r.Method == http.MethodOptions {
+		return false, release, nil
+	}
+	if c.route.follows == nil {
+		return false, release, problem.New(problem.InvalidParameter,
+			"this call takes no Idempotency-Key; PUT, PATCH and DELETE of keys and POST /v1/txn do").AtParameter("Idempotency-Key")
+	}
+	if len(values) > 1 || len(values[0]) > maxIdempotencyKey || !plainID(values[0]) {
+		return false, release, problem.New(problem.InvalidParameter,
+			"Idempotency-Key must be given once, as 1 to %d visible ASCII characters", maxIdempotencyKey).AtParameter("Idempotency-Key")
+	}
+	digest, err := c.bodyDigest()
+	if err != nil {
+		return false, release, err
+	}
+	c.claim = &claim{
+		key: recordKey(c.principal(), c.namespace(), values[0]), request: c.requestHash(digest),
+		expires: time.Now().Add(recordLife).Unix(),
+	}
+	if !c.api.records.enter(c.claim.key) {
+		return false, release, problem.New(problem.IdempotencyInProgress, "the first request with this Idempotency-Key is not finished").
+			WithRetryAfter(inProgressRetry)
+	}
+	key := c.claim.key
+	release = func() { c.api.records.leave(key) }
+	done, err = c.findRecord()
+	return done, release, err
+}
+
+// principal and namespace keep the keys of different callers apart.
+func (c *call) principal() string { return "" }
+func (c *call) namespace() string { return "" }
+
+func recordKey(principal, namespace, key string) []byte {
+	var h parameterHash
+	h.bytes([]byte(principal))
+	h.bytes([]byte(namespace))
+	h.bytes([]byte(key))
+	sum := sha256.Sum256(h.buffer)
+	return hex.AppendEncode([]byte(recordPrefix), sum[:])
+}
+
+// bodyDigest reads the body, so that the handler reads it again from memory, and gives its digest.
+func (c *call) bodyDigest() (digest [sha256.Size]byte, err error) {
+	limit := c.api.options.MaxBodyBytes
+	if c.route.operation == "putRaw" {
+		limit = c.api.options.MaxValueBytes
+	}
+	body, err := readAll(c.w, c.r, limit)
+	if err != nil {
+		return digest, err
+	}
+	c.r.Body = io.NopCloser(bytes.NewReader(body))
+	return sha256.Sum256(body), nil
+}
+
+// requestHash tells requests apart: by method, path, query without regard to order, and body. The headers that change
+// what a write means count as the parameters that say the same do: the conditions, and the kind of a patch.
+func (c *call) requestHash(body [sha256.Size]byte) string {
+	var h parameterHash
+	h.bytes([]byte(c.r.Method))
+	h.bytes([]byte(c.r.URL.Path))
+	pairs := make([]pair, 0, len(c.query.pairs))
+	for _, p := range c.query.pairs {
+		if p.bare {
+			p.value = "true"
+		}
+		if p.name != "timeout" { // how long the caller waits is not what it asks for
+			pairs = append(pairs, pair{name: p.name, value: p.value})
+		}
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	h.number(int64(len(pairs)))
+	for _, p := range pairs {
+		h.bytes([]byte(p.name))
+		h.bytes([]byte(p.value))
+	}
+	h.bytes(body[:])
+	headers := []string{"If-Match", "If-None-Match"}
+	if c.r.Method == http.MethodPatch {
+		headers = append(headers, "Content-Type")
+	}
+	for _, name := range headers {
+		h.bytes([]byte(strings.Join(c.r.Header[name], ",")))
+	}
+	sum := sha256.Sum256(binary.AppendUvarint(h.buffer, uint64(len(headers))))
+	return hex.EncodeToString(sum[:])
+}
+
+// findRecord looks for the record before the handler runs, so that a repeat is answered whatever has become of the key,
+// and grants no lease. The transaction decides all the same.
+func (c *call) findRecord() (replayed bool, err error) {
+	answer, err := c.store.Range(c.ctx(), &wire.RangeRequest{Key: c.claim.key})
+	if err != nil {
+		if problem.From(err).Code == problem.PermissionDenied {
+			return false, recordsUnavailable().Because(err)
+		}
+		return false, c.notApplied(err)
+	}
+	defer answer.Free()
+	kv, ok := answer.KVs.First()
+	if !ok {
+		return false, nil
+	}
+	if r, err := parseRecord(kv); err == nil && r.ExpiresAt <= time.Now().Unix() {
+		return false, c.forget(kv)
+	}
+	return true, c.replay(kv)
+}
+
+// forget deletes an expired record. It must be gone, rather than overwritten, because the create revision of a record is
+// the revision of its write.
+func (c *call) forget(kv wire.KeyValue) error {
+	_, err := c.store.Txn(c.ctx(), &wire.TxnRequest{
+		If:   []wire.Compare{{Key: c.claim.key, Target: wire.TargetModRevision, Number: kv.ModRevision}},
+		Then: []wire.Op{{Delete: &wire.DeleteRequest{Key: c.claim.key}}},
+	})
+	if err == nil {
+		return nil
+	}
+	if problem.From(err).Code == problem.PermissionDenied {
+		return recordsUnavailable().Because(err)
+	}
+	return c.notApplied(err)
+}
+
+func parseRecord(kv wire.KeyValue) (*record, error) {
+	r := new(record)
+	if err := json.Unmarshal(kv.Value, r); err != nil {
+		return nil, problem.New(problem.UpstreamCorrupt, "the record of this Idempotency-Key cannot be read").
+			WithOutcome(problem.NotApplied).Because(err)
+	}
+	return r, nil
+}
+
+// replay answers with the outcome that a record keeps. Nothing was written for this request.
+func (c *call) replay(kv wire.KeyValue) error {
+	r, err := parseRecord(kv)
+	if err != nil {
+		return err
+	}
+	if r.Request != c.claim.request {
+		return problem.New(problem.IdempotencyKeyReused, "this Idempotency-Key was used for another request within the last 24 hours").
+			AtParameter("Idempotency-Key")
+	}
+	set(c.w.Header(), "Idempotency-Replayed", "true")
+	c.revision = kv.CreateRevision
+	if r.Response == nil {
+		return c.route.follows(c, r)
+	}
+	c.status, c.revision, c.etag = r.Response.Status, r.Response.Revision, r.Response.Tag
+	c.body = append(c.body[:0], r.Response.Body...)
+	return nil
+}

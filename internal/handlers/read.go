@@ -1,0 +1,57 @@
+package handlers
+
+import (
+	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// consistency is how fresh a read must be. The zero value is linearizable.
+type consistency struct {
+	serializable bool
+	// notOlderThan is the store revision that the answer must have reached, 0 for none.
+	notOlderThan int64
+}
+
+func (q *query) consistency() consistency {
+	return consistency{
+		serializable: q.choice("consistency", "linearizable", "linearizable", "serializable") == "serializable",
+		notOlderThan: q.integer("not_older_than", 0, 1, maxInt64),
+	}
+}
+
+// read sends a range at the consistency asked for and notes the answering revision. A serializable answer that is older
+// than not_older_than or than the revision asked for is asked again linearizably; what is still older does not exist yet.
+func (c *call) read(r *wire.RangeRequest, how consistency) (*wire.RangeResponse, error) {
+	r.Serializable = how.serializable
+	answer, err := c.store.Range(c.ctx(), r)
+	if how.serializable && (isFuture(err) || (err == nil && answer.Header.Revision < how.notOlderThan)) {
+		if err == nil {
+			answer.Free()
+		}
+		r.Serializable = false
+		answer, err = c.store.Range(c.ctx(), r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.revision = answer.Header.Revision
+	if err := how.check(answer.Header.Revision); err != nil {
+		answer.Free()
+		return nil, err
+	}
+	return answer, nil
+}
+
+// check refuses an answer from before not_older_than: the header's revision counts, not a key's.
+func (how consistency) check(revision int64) error {
+	if revision >= how.notOlderThan {
+		return nil
+	}
+	return problem.New(problem.FutureRevision, "the store has not reached revision %d yet", how.notOlderThan).
+		With("revision", revision).AtParameter("not_older_than")
+}
+
+func isFuture(err error) bool {
+	e := problem.From(err)
+	return e != nil && e.Code == problem.FutureRevision
+}

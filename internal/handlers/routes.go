@@ -1,0 +1,142 @@
+package handlers
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// route is one line of the routing table.
+type route struct {
+	method, pattern string
+	// operation is the operationId of the contract, and the name under which metrics and logs know the route.
+	operation string
+	handle    func(a *API, c *call) error
+	// keyPrefix is the fixed part of the path in front of a key; empty when the route takes no key.
+	keyPrefix string
+	// writes marks routes that can change the store: their problems carry an outcome.
+	writes bool
+	// follows answers a repeat from its idempotency record alone; the route takes an Idempotency-Key if it is set.
+	follows func(c *call, r *record) error
+	// open marks routes that may be asked under any Host and from any origin: health and pages to look at.
+	open bool
+	// long marks routes that live as long as they make progress: they bound each of their steps by the default time-out,
+	// and only timeout= bounds the whole.
+	long bool
+}
+
+// The routing table. HEAD comes with every GET, OPTIONS with every path.
+func table() []route {
+	return []route{
+		{method: "GET", pattern: "/v1/kv/*", operation: "getKey", handle: (*API).getKey, keyPrefix: "/v1/kv/"},
+		{method: "PUT", pattern: "/v1/kv/*", operation: "putKey", handle: (*API).putKey, keyPrefix: "/v1/kv/", writes: true, follows: (*call).followsPut},
+		{method: "PATCH", pattern: "/v1/kv/*", operation: "patchKey", handle: (*API).patchKey, keyPrefix: "/v1/kv/", writes: true, follows: (*call).followsPatch},
+		{method: "DELETE", pattern: "/v1/kv/*", operation: "deleteKey", handle: (*API).deleteKey, keyPrefix: "/v1/kv/", writes: true, follows: (*call).followsDelete},
+		{method: "GET", pattern: "/v1/raw/*", operation: "getRaw", handle: (*API).getRaw, keyPrefix: "/v1/raw/"},
+		{method: "PUT", pattern: "/v1/raw/*", operation: "putRaw", handle: (*API).putRaw, keyPrefix: "/v1/raw/", writes: true, follows: (*call).followsPut},
+		{method: "DELETE", pattern: "/v1/raw/*", operation: "deleteRaw", handle: (*API).deleteKey, keyPrefix: "/v1/raw/", writes: true, follows: (*call).followsDelete},
+		{method: "GET", pattern: "/v1/kv", operation: "listKeys", handle: (*API).listKeys},
+		{method: "DELETE", pattern: "/v1/kv", operation: "deleteKeys", handle: (*API).deleteKeys, writes: true, follows: (*call).followsDeleteKeys},
+		{method: "GET", pattern: "/v1/history/*", operation: "getHistory", handle: (*API).getHistory, keyPrefix: "/v1/history/"},
+		{method: "POST", pattern: "/v1/txn", operation: "txn", handle: (*API).txn, writes: true, follows: (*call).followsTxn},
+		{method: "GET", pattern: "/v1/export", operation: "exportKeys", handle: (*API).exportKeys, long: true},
+		{method: "POST", pattern: "/v1/import", operation: "importKeys", handle: (*API).importKeys, writes: true, long: true},
+		{method: "GET", pattern: "/v1/search", operation: "searchKeys", handle: (*API).searchKeys, long: true},
+		{method: "POST", pattern: "/v1/maintenance/compact", operation: "compact", handle: (*API).compact, writes: true},
+		{method: "POST", pattern: "/v1/maintenance/epoch", operation: "renewEpoch", handle: (*API).renewEpoch, writes: true},
+
+		{method: "GET", pattern: "/version", operation: "getVersion", handle: (*API).version},
+		{method: "GET", pattern: "/health", operation: "getHealth", handle: (*API).health, open: true},
+		{method: "GET", pattern: "/livez", operation: "getLivez", handle: (*API).livez, open: true},
+		{method: "GET", pattern: "/readyz", operation: "getReadyz", handle: (*API).readyz, open: true},
+		{method: "GET", pattern: "/", operation: "getIndex", handle: (*API).index, open: true},
+		{method: "GET", pattern: "/openapi.yaml", operation: "getOpenapiYaml", handle: (*API).openapiYAML, open: true},
+		{method: "GET", pattern: "/openapi.json", operation: "getOpenapiJson", handle: (*API).openapiJSON, open: true},
+		{method: "GET", pattern: "/docs", operation: "getDocs", handle: (*API).docs, open: true},
+		{method: "GET", pattern: "/docs/*", operation: "getDocsFile", handle: (*API).docs, open: true},
+		{method: "GET", pattern: "/problems", operation: "listProblems", handle: (*API).problems, open: true},
+		{method: "GET", pattern: "/problems/{code}", operation: "getProblem", handle: (*API).problemPage, open: true},
+	}
+}
+
+// mount builds the router from the table. Allow headers come from the same table, so they cannot disagree with it.
+func (a *API) mount() {
+	a.routes = table()
+	a.allowed = make(map[string]string)
+	methods := make(map[string][]string)
+	r := chi.NewRouter()
+	for i := range a.routes {
+		rt := &a.routes[i]
+		methods[rt.pattern] = append(methods[rt.pattern], rt.method)
+		r.Method(rt.method, rt.pattern, a.serve(rt))
+		if rt.method == http.MethodGet {
+			methods[rt.pattern] = append(methods[rt.pattern], http.MethodHead)
+			r.Method(http.MethodHead, rt.pattern, a.serve(rt))
+		}
+	}
+	for pattern, list := range methods {
+		list = append(list, http.MethodOptions)
+		slices.Sort(list)
+		a.allowed[pattern] = strings.Join(list, ", ")
+		rt := &route{method: http.MethodOptions, pattern: pattern, operation: "options", handle: (*API).preflight, open: true}
+		r.Method(http.MethodOptions, pattern, a.serve(rt))
+	}
+	r.MethodNotAllowed(a.serve(&route{operation: "method_not_allowed", handle: (*API).methodNotAllowed}))
+	r.NotFound(a.serve(&route{operation: "route_not_found", handle: (*API).notFound}))
+	a.router = r
+}
+
+// allow gives the methods of the path asked for, "" when there is none.
+func (a *API) allow(r *http.Request) string {
+	path := r.URL.RawPath
+	if path == "" {
+		path = r.URL.Path
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
+		if pattern := a.router.Find(chi.NewRouteContext(), method, path); pattern != "" {
+			return a.allowed[pattern]
+		}
+	}
+	return ""
+}
+
+func (a *API) preflight(c *call) error {
+	c.w.Header().Set("Allow", a.allowed[c.route.pattern])
+	c.status = http.StatusNoContent
+	return nil
+}
+
+func (a *API) methodNotAllowed(c *call) error {
+	allow := a.allow(c.r)
+	c.w.Header().Set("Allow", allow)
+	return problem.New(problem.MethodNotAllowed, "this path takes %s", allow)
+}
+
+func (a *API) notFound(c *call) error {
+	e := problem.New(problem.RouteNotFound, "nothing is served at this path")
+	if near := a.nearestPath(c.r.URL.Path); near != "" {
+		e = e.WithHint("the nearest path is %s; GET /openapi.yaml lists all", near)
+	}
+	return e
+}
+
+// nearestPath names the route whose fixed part the path comes closest to.
+func (a *API) nearestPath(path string) string {
+	var known []string
+	for _, rt := range a.routes {
+		known = append(known, strings.TrimSuffix(rt.pattern, "/*"))
+	}
+	if near := nearest(strings.TrimSuffix(path, "/"), known); near != "" {
+		return near
+	}
+	for _, p := range known { // a known first part with a wrong rest
+		if len(p) > 1 && strings.HasPrefix(path, p+"/") {
+			return p
+		}
+	}
+	return ""
+}

@@ -1,0 +1,98 @@
+package handlers
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// ServeHTTP serves one request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.router.ServeHTTP(w, r) }
+
+// serve is the life of a request, from the route to the last byte.
+func (a *API) serve(rt *route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := a.newCall(w, r)
+		c.route = rt
+		c.id = requestID(r.Header)
+		defer c.end()         //nolint:contextcheck // a call carries its request, and so its context
+		c.finish(a.handle(c)) //nolint:contextcheck // as above
+	}
+}
+
+// handle guards, parses and dispatches one call.
+func (a *API) handle(c *call) error {
+	if err := a.guard(c); err != nil {
+		return err
+	}
+	if err := c.query.parse(c.r.URL.RawQuery); err != nil {
+		return err
+	}
+	c.query.common()
+	if !c.route.long || c.query.timeout > 0 {
+		ctx, cancel := context.WithTimeout(c.r.Context(), a.limit(&c.query))
+		defer cancel()
+		c.r = c.r.WithContext(ctx)
+	}
+	answered, release, err := c.once()
+	defer release()
+	if answered || err != nil {
+		return err
+	}
+	return c.route.handle(a, c)
+}
+
+// limit is the time that the call has: what it asks for, else the default, and what it wants to wait for on top.
+func (a *API) limit(q *query) time.Duration {
+	if q.timeout > 0 {
+		return time.Duration(q.timeout) * time.Second
+	}
+	return a.options.RequestTimeout + time.Duration(q.waiting())*time.Second
+}
+
+// end is the panic guard, the measuring and the recycling. A panic after the first byte can only cut the answer.
+func (c *call) end() {
+	if p := recover(); p != nil {
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(p)
+		}
+		c.api.options.Logger.ErrorContext(c.ctx(), "panic in a handler",
+			"panic", p, "request_id", c.id, "operation", c.route.operation, "stack", string(debug.Stack()))
+		if c.written > 0 || c.streamed {
+			panic(http.ErrAbortHandler)
+		}
+		c.finish(problem.New(problem.Internal, "the gateway could not do this because of a fault of its own; its log has the cause"))
+	}
+	if o := c.api.options.Observer; o != nil {
+		o.Observe(c.route.pattern, c.r.Method, c.status, time.Since(c.started), c.written)
+	}
+	c.recycle()
+}
+
+// requestID is the caller's own id when it is short and plain, else a new one.
+func requestID(h http.Header) string {
+	if id := h.Get("X-Request-Id"); plainID(id) {
+		return id
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+func plainID(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}

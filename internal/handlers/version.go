@@ -1,0 +1,69 @@
+package handlers
+
+import (
+	"context"
+	"sync"
+
+	"github.com/coreos/go-semver/semver"
+
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+)
+
+// version answers GET /version: the gateway's version, and those of etcd as far as it answers. The members etcdserver,
+// etcdcluster and storage are spelled as etcd's own /version spells them, which clients look at.
+func (a *API) version(c *call) error {
+	if err := c.query.done(); err != nil {
+		return err
+	}
+	c.openObject()
+	c.textMember("gateway", a.options.Version)
+	c.textMember("api", "v1")
+	versions := a.versions(c.ctx())
+	c.textMember("etcdserver", versions.server)
+	c.textMember("etcdcluster", versions.cluster)
+	if versions.storage != "" {
+		c.textMember("storage", versions.storage)
+	}
+	if epoch, err := a.epoch.current(c.ctx()); err == nil {
+		c.textMember("epoch", epoch)
+	}
+	c.closeObject()
+	return nil
+}
+
+// unknownVersion is what /version says of an etcd that does not answer.
+const unknownVersion = "unknown"
+
+type versions struct{ server, cluster, storage string }
+
+// versions asks every member. The cluster's version is the lowest minor version among those that answer, since that is
+// what the cluster's members agree on; etcd does not tell it over gRPC.
+func (a *API) versions(ctx context.Context) versions {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	endpoints := a.cluster.Endpoints()
+	statuses := make([]etcdclient.MemberStatus, len(endpoints))
+	var wg sync.WaitGroup
+	for i, endpoint := range endpoints {
+		wg.Go(func() { statuses[i], _ = a.cluster.Status(ctx, endpoint) }) // a member that does not answer is left out
+	}
+	wg.Wait()
+	v := versions{server: unknownVersion, cluster: unknownVersion}
+	var lowest *semver.Version
+	for _, s := range statuses {
+		parsed, err := semver.NewVersion(s.Version)
+		if err != nil {
+			continue
+		}
+		if v.server == unknownVersion {
+			v.server, v.storage = s.Version, s.StorageVersion
+		}
+		if lowest == nil || parsed.LessThan(*lowest) {
+			lowest = parsed
+		}
+	}
+	if lowest != nil {
+		v.cluster = (&semver.Version{Major: lowest.Major, Minor: lowest.Minor}).String()
+	}
+	return v
+}
