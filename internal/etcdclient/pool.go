@@ -55,7 +55,7 @@ func newPool(config Config, endpoints []*endpoint) (*pool, error) {
 	for class := range classes {
 		for _, e := range endpoints {
 			for range counts[class] {
-				c, err := p.newConn(e, class, p.dialOptions())
+				c, err := p.newConn(e, class, p.dialOptions(class))
 				if err != nil {
 					p.close()
 					return nil, err
@@ -76,8 +76,8 @@ func newPool(config Config, endpoints []*endpoint) (*pool, error) {
 
 // dialOptions are those of every connection. Pings go only where there are streams, and no oftener than gRPC and etcd
 // allow; liveness is the supervisor's business.
-func (p *pool) dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+func (p *pool) dialOptions(class class) []grpc.DialOption {
+	options := []grpc.DialOption{
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(newCodec()),
 			grpc.MaxCallSendMsgSize(math.MaxInt32), // checked by us, before anything is sent
@@ -94,7 +94,18 @@ func (p *pool) dialOptions() []grpc.DialOption {
 		grpc.WithDisableRetry(), // gRPC's retry policies; what the server did not process it still repeats by itself
 		grpc.WithUserAgent("etcdrest"),
 	}
+	if class == classBulk { // large answers come in fewer pieces, without the pings that would find out how large
+		options = append(options, grpc.WithInitialWindowSize(bulkWindow), grpc.WithInitialConnWindowSize(4*bulkWindow),
+			grpc.WithReadBufferSize(bulkBuffer))
+	}
+	return options
 }
+
+// bulkWindow is how much of one large answer etcd may send ahead of its reader, bulkBuffer what is read from the socket at once.
+const (
+	bulkWindow = 1 << 20
+	bulkBuffer = 256 << 10
+)
 
 func (p *pool) each(f func(*conn)) {
 	for _, conns := range p.conns {

@@ -23,7 +23,7 @@ func (c *call) finish(err error) {
 	}
 	h := c.w.Header()
 	if err != nil {
-		c.problem(problem.From(err))
+		c.problem(c.whoLeft(problem.From(err)))
 	}
 	if c.status == 0 {
 		c.status = http.StatusOK
@@ -89,6 +89,15 @@ func (c *call) problem(e *problem.Error) {
 		c.api.options.Logger.ErrorContext(c.ctx(), "internal error",
 			"error", e.Error(), "request_id", c.id, "operation", c.route.operation)
 	}
+}
+
+// whoLeft tells a caller that went away from one that the gateway itself cuts off when its time to stop has run out: both
+// end the request's context.
+func (c *call) whoLeft(e *problem.Error) *problem.Error {
+	if e.Code != problem.ClientGone || !c.api.draining.Load() {
+		return e
+	}
+	return problem.New(problem.Draining, "the gateway stopped before etcd answered").WithOutcome(outcome(e)).WithRetryAfter(time.Second).Because(e)
 }
 
 // document is the problem as it is written (RFC 9457 with the extensions of the contract).

@@ -4,6 +4,10 @@
 // Documents and patches must be valid JSON without insignificant white space and duplicate members, as
 // kvjson.CompactJSON gives it; other text is refused or leads to a nonsensical result, but never to a panic. The
 // functions keep no state and can run concurrently. A result may alias what it was made from.
+//
+// It is the gateway's own because the library of the field, evanphx/json-patch v5.9, loses data that a stored value must
+// not lose: a merge patch {"a":[{"b":null}]} stores {"a":[{}]} there, against RFC 7396, which takes arrays as they are.
+// It also compares numbers by their text and refuses documents that are not objects or arrays.
 package jsonpatch
 
 import (
