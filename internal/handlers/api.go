@@ -33,6 +33,8 @@ type Store interface {
 	LeaseTimeToLive(ctx context.Context, id int64, keys bool) (etcdclient.LeaseStatus, error)
 	// Changed returns nil as soon as a key of the range has changed at the revision from or later.
 	Changed(ctx context.Context, key, end []byte, from int64) error
+	// Log gives take every change of a key at the revisions from to to, or tells where the log begins when from is compacted.
+	Log(ctx context.Context, key []byte, from, to int64, take func(etcdclient.KeyEvent)) (compacted int64, err error)
 }
 
 // Cluster is what the handlers ask of the cluster as a whole, outside any namespace.
@@ -98,6 +100,8 @@ type API struct {
 	records *records
 	sizes   rangeSizes
 
+	// scanning has room for the one scan of etcd's log that may run.
+	scanning chan struct{}
 	draining atomic.Bool
 	// stopping ends when the gateway drains; calls that wait end with it.
 	stopping context.Context //nolint:containedctx // the life of the API itself, not of a call
@@ -136,7 +140,7 @@ func New(backend Backend, o Options) (*API, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	a := &API{store: backend, cluster: backend, options: o, hosts: hosts, origins: origins}
+	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, options: o, hosts: hosts, origins: origins}
 	a.epoch = newEpochKeeper(backend)
 	a.store = observed{Store: backend, epoch: a.epoch}
 	a.records = newRecords(backend)

@@ -19,8 +19,8 @@ const (
 // newest first, by reads at mod_revision - 1. complete says that the page reaches the key's creation. Where it does not, a
 // cursor leads on; without one, etcd has compacted what was before.
 //
-// etcd keeps the past by revision and not by key, so earlier lives (lives=all) can only be found by a scan of its whole
-// log, with a watch.
+// etcd keeps the past by revision and not by key, so earlier lives (lives=all) can only be found by a scan of its log: see
+// lives.go.
 func (a *API) getHistory(c *call) error {
 	c.query.state = c.query.boolean("state")
 	key, err := c.key()
@@ -36,10 +36,7 @@ func (a *API) getHistory(c *call) error {
 	if err := c.query.done(); err != nil {
 		return err
 	}
-	if lives == "all" {
-		return problem.New(problem.NotSupported,
-			"this gateway does not read the earlier lives of a key; lives=current gives the versions since its last creation").AtParameter("lives")
-	}
+	h.all = lives == "all"
 	h.hash = h.parameters()
 	at, err := c.resume(text, h.hash, &keyRange{start: key, end: keyAfter(key)})
 	if err != nil {
@@ -47,6 +44,9 @@ func (a *API) getHistory(c *call) error {
 	}
 	if at != nil {
 		h.revision, h.continued = at.revision, true
+	}
+	if h.all {
+		return c.allLives(&h, how)
 	}
 	return c.history(&h, how)
 }
@@ -57,6 +57,8 @@ type history struct {
 
 	key   []byte
 	limit int64
+	// all asks for deletions and earlier lives too.
+	all bool
 	// revision is where the next read is made, 0 for the present.
 	revision int64
 	// continued means that the walk began on an earlier page.
@@ -71,6 +73,7 @@ func (h *history) parameters() uint64 {
 	p.bytes([]byte("history"))
 	p.bytes(h.key)
 	p.number(h.revision)
+	p.flag(h.all)
 	return p.sum()
 }
 
@@ -97,13 +100,22 @@ func (c *call) history(h *history, how consistency) error {
 	c.body = append(c.body, `],"complete":`...)
 	c.body = append(strconv.AppendBool(c.body, complete), ',')
 	if more {
-		k := cursor{hash: h.hash, revision: h.revision, count: -1, key: h.key}
-		if k.epoch, err = c.api.epoch.current(c.ctx()); err != nil {
+		if err := c.historyCursor(h); err != nil {
 			return err
 		}
-		c.body = append(k.appendTo(append(c.body, `"cursor":"`...)), `",`...)
 	}
 	c.closeObject()
+	return nil
+}
+
+// historyCursor appends where the next page begins.
+func (c *call) historyCursor(h *history) error {
+	epoch, err := c.api.epoch.current(c.ctx())
+	if err != nil {
+		return err
+	}
+	k := cursor{hash: h.hash, revision: h.revision, count: -1, epoch: epoch, key: h.key}
+	c.body = append(k.appendTo(append(c.body, `"cursor":"`...)), `",`...)
 	return nil
 }
 

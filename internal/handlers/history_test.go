@@ -155,7 +155,6 @@ func TestHistoryRefusesWhatItCannotMean(t *testing.T) {
 		{"k?limit=0", 400, "invalid_parameter"},
 		{"k?revision=100000", 409, "future_revision"},
 		{"k?lives=both", 400, "invalid_parameter"},
-		{"k?lives=all", 501, "not_supported"},
 		{"k?since=1", 400, "unknown_parameter"},
 		{"k?cursor=" + cursor[1:], 400, "invalid_cursor"},
 		{"other?cursor=" + cursor, 400, "invalid_cursor"},

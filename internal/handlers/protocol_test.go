@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/embedetcd"
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/handlers"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -290,5 +292,69 @@ func TestASlowBodyEndsWithTheCallsTime(t *testing.T) {
 	doc := (&answer{status: response.StatusCode, header: response.Header, body: body}).problem(t, 504, "deadline_exceeded")
 	if doc["outcome"] != "not_applied" {
 		t.Errorf("outcome: got %v, want not_applied", doc["outcome"])
+	}
+}
+
+// observer takes the statuses of finished requests.
+type observer chan int
+
+func (o observer) Observe(_, _ string, status int, _ time.Duration, _ int64) { o <- status }
+
+// A caller that goes away ends its call at once, upstream too, and shows as 499 in what operators see.
+func TestACallerThatGoesAwayEndsItsCall(t *testing.T) {
+	t.Parallel()
+	seen := make(observer, 1)
+	g := start(t, func(o *handlers.Options) { o.Observer = seen })
+	ctx, leave := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url+"/v1/kv/k?wait=60", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if response, err := g.http.Do(r); err == nil {
+			_ = response.Body.Close()
+			t.Error("the call was answered")
+		}
+	}()
+	time.AfterFunc(300*time.Millisecond, leave)
+	<-gone
+	select {
+	case status := <-seen:
+		if status != 499 {
+			t.Errorf("status: got %d, want 499", status)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the call went on without its caller")
+	}
+}
+
+// Waiting calls end when the gateway drains, so that they do not hold it up.
+func TestDrainingEndsCallsThatWait(t *testing.T) {
+	t.Parallel()
+	etcd := embedetcd.StartForTest(t)
+	store, err := etcdclient.New(etcdclient.Config{Endpoints: []string{etcd.Endpoint()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	api, err := handlers.New(store, handlers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(300*time.Millisecond, api.Drain)
+	w := httptest.NewRecorder()
+	started := time.Now()
+	api.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "http://localhost/v1/kv/k?wait=60", nil))
+	a := &answer{status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+	a.problem(t, 503, "draining")
+	if a.header.Get("Retry-After") == "" || time.Since(started) > 10*time.Second {
+		t.Errorf("after %v: got %v", time.Since(started), a.header)
+	}
+	w = httptest.NewRecorder()
+	api.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "http://localhost/readyz", nil))
+	if w.Code != 503 {
+		t.Errorf("readyz of a draining gateway: got %d, want 503", w.Code)
 	}
 }
