@@ -34,7 +34,7 @@ fmt: $(GOLANGCI) ## Format all Go code
 	@for module in $(MODULES); do (cd "$$module" && "$(CURDIR)/$(GOLANGCI)" fmt ./...); done
 
 ##@ Tests
-.PHONY: test check unit integration bench fuzz
+.PHONY: test check unit integration bench fuzz contract
 test: check ## Everything that must pass before a change lands; installs what it needs
 
 check: format lint vet deadcode generated tidy unit integration ## The same, by its parts
@@ -52,6 +52,10 @@ bench: ## Compare with etcd's JSON gateway and its Go client, side by side; prin
 
 fuzz: ## Fuzz each target for FUZZTIME (10s)
 	tools/fuzz $(FUZZTIME)
+
+contract: ## Lint the OpenAPI contract with Redocly and Spectral, at pinned versions (needs npm)
+	npm --prefix api/_tools ci --no-audit --no-fund
+	npm --prefix api/_tools run lint
 
 ##@ Gates
 .PHONY: format lint vet deadcode generated tidy

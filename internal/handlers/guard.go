@@ -11,13 +11,31 @@ import (
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
-// guard refuses what must not reach a handler: a foreign Host (DNS rebinding) and another site's page.
+// maxHeaderBytes bounds the request line and the headers together. It is below the bound of the server itself, whose
+// refusal is plain text.
+const maxHeaderBytes = 96 << 10
+
+// guard refuses what must not reach a handler: huge headers, a foreign Host (DNS rebinding) and another site's page.
 func (a *API) guard(c *call) error {
+	if headerBytes(c.r) > maxHeaderBytes {
+		return problem.New(problem.HeaderTooLarge, "the request line and the headers may have at most %d bytes together", maxHeaderBytes).
+			With("limit", maxHeaderBytes)
+	}
 	if !c.route.open && !a.hosts.allows(c.r.Host) {
 		return problem.New(problem.MisdirectedHost, "this gateway does not answer to that Host").
 			WithHint("list the name with --allowed-hosts, or set --public-url").AtParameter("Host")
 	}
 	return a.origins.guard(c)
+}
+
+func headerBytes(r *http.Request) int {
+	n := len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	return n
 }
 
 // hostPolicy decides which Host headers are ours: localhost, IP literals, the public URL's host and the listed names.

@@ -358,3 +358,13 @@ func TestDrainingEndsCallsThatWait(t *testing.T) {
 		t.Errorf("readyz of a draining gateway: got %d, want 503", w.Code)
 	}
 }
+
+func TestHugeHeadersAreAProblemLikeAnyOther(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	doc := g.do(t, "GET", "/v1/kv/k", "", "X-Large: "+strings.Repeat("x", 97<<10)).problem(t, 431, "header_too_large")
+	if doc["limit"] != num(96<<10) {
+		t.Errorf("limit: got %v", doc["limit"])
+	}
+	g.do(t, "GET", "/v1/kv/"+strings.Repeat("k", 90<<10), "").problem(t, 404, "key_not_found")
+}
