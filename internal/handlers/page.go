@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -258,6 +259,8 @@ func (c *call) atOnce(p *page, limit int64) (at []byte, pinned bool, err error) 
 	if p.revision = answer.Header.Revision; l.count {
 		p.count = answer.Count
 	}
+	// Room for the metadata's names, and for the opening that goes in front: growing a large answer step by step copies it.
+	c.body = slices.Grow(c.body, answer.KVs.Size()+80*answer.KVs.Len()+128)
 	if err := c.take(p, each(answer.KVs.All()), math.MaxInt); err != nil || p.more || !answer.More {
 		return nil, true, err
 	}

@@ -148,6 +148,9 @@ type KeyValues struct {
 // Len is the number of key-values.
 func (k *KeyValues) Len() int { return k.n }
 
+// Size is the number of bytes that they take in the answer, roughly: what to expect of a copy in another form.
+func (k *KeyValues) Size() int { return len(k.message) }
+
 // All walks the key-values in etcd's order. What it yields aliases the answer.
 func (k *KeyValues) All() func(yield func(KeyValue) bool) {
 	return func(yield func(KeyValue) bool) {
