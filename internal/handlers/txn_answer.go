@@ -12,15 +12,18 @@ func (c *call) txnAnswer(t *transaction, done *planned, e kvjson.Encoding) error
 	c.openObject()
 	c.boolMember("succeeded", done.branch == 0)
 	c.intMember("revision", done.revision())
-	if err := c.resultsMember(t.branch(done.branch == 0), done.results, e); err != nil {
+	if err := c.resultsMember(t.branch(done.branch == 0), done.results, e, c.result); err != nil {
 		return err
 	}
 	c.closeObject()
 	return nil
 }
 
+// appendResult appends the result of one operation: call.result, or for a dry run call.dryResult.
+type appendResult func(op *operation, result *wire.OpResponse, e kvjson.Encoding) error
+
 // resultsMember appends the results of a branch. What is behind those of its operations is the gateway's own.
-func (c *call) resultsMember(branch []operation, results []wire.OpResponse, e kvjson.Encoding) error {
+func (c *call) resultsMember(branch []operation, results []wire.OpResponse, e kvjson.Encoding, one appendResult) error {
 	if len(results) < len(branch) {
 		return unreadable()
 	}
@@ -30,7 +33,7 @@ func (c *call) resultsMember(branch []operation, results []wire.OpResponse, e kv
 		if i > 0 {
 			c.body = append(c.body, ',')
 		}
-		if err := c.result(&branch[i], &results[i], e); err != nil {
+		if err := one(&branch[i], &results[i], e); err != nil {
 			return err
 		}
 	}
@@ -57,7 +60,7 @@ func (c *call) result(o *operation, r *wire.OpResponse, e kvjson.Encoding) error
 	case o.txn != nil && r.Txn != nil:
 		c.openResult("txn")
 		c.boolMember("succeeded", r.Txn.Succeeded)
-		if err := c.resultsMember(o.txn.branch(r.Txn.Succeeded), r.Txn.Results, e); err != nil {
+		if err := c.resultsMember(o.txn.branch(r.Txn.Succeeded), r.Txn.Results, e, c.result); err != nil {
 			return err
 		}
 	default:

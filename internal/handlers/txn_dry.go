@@ -28,7 +28,7 @@ func (c *call) dryTxn(t *transaction, o txnOptions) error {
 	c.openObject()
 	c.boolMember("succeeded", done.branch == 0)
 	c.intMember("revision", done.revision())
-	if err := c.dryResults(t.branch(done.branch == 0), done.results, o.encoding); err != nil {
+	if err := c.resultsMember(t.branch(done.branch == 0), done.results, o.encoding, c.dryResult); err != nil {
 		return err
 	}
 	c.boolMember("dry_run", true)
@@ -72,25 +72,6 @@ func reads(ops []wire.Op) []wire.Op {
 	return out
 }
 
-// dryResults is resultsMember for the reads of a dry run.
-func (c *call) dryResults(branch []operation, results []wire.OpResponse, e kvjson.Encoding) error {
-	if len(results) < len(branch) {
-		return unreadable()
-	}
-	c.name("results")
-	c.body = append(c.body, '[')
-	for i := range branch {
-		if i > 0 {
-			c.body = append(c.body, ',')
-		}
-		if err := c.dryResult(&branch[i], &results[i], e); err != nil {
-			return err
-		}
-	}
-	c.body = append(c.body, ']', ',')
-	return nil
-}
-
 func (c *call) dryResult(o *operation, r *wire.OpResponse, e kvjson.Encoding) error {
 	switch {
 	case o.put != nil && r.Range != nil:
@@ -107,7 +88,7 @@ func (c *call) dryResult(o *operation, r *wire.OpResponse, e kvjson.Encoding) er
 	case o.txn != nil && r.Txn != nil:
 		c.openResult("txn")
 		c.boolMember("succeeded", r.Txn.Succeeded)
-		if err := c.dryResults(o.txn.branch(r.Txn.Succeeded), r.Txn.Results, e); err != nil {
+		if err := c.resultsMember(o.txn.branch(r.Txn.Succeeded), r.Txn.Results, e, c.dryResult); err != nil {
 			return err
 		}
 	default:
