@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -83,7 +84,6 @@ const (
 	defaultMaxBodyBytes   = 12 << 20
 	defaultMaxValueBytes  = 2 << 20
 	defaultRequestTimeout = 30 * time.Second
-	maxTimeoutSeconds     = 300
 )
 
 // API serves the native API. It is safe for concurrent use; make it with New.
@@ -96,7 +96,7 @@ type API struct {
 	allowed map[string]string // pattern -> its Allow header
 	hosts   hostPolicy
 	origins originPolicy
-	epoch   *epochKeeper
+	epoch   *epoch.Keeper
 	records *records
 	sizes   rangeSizes
 
@@ -141,7 +141,7 @@ func New(backend Backend, o Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, options: o, hosts: hosts, origins: origins}
-	a.epoch = newEpochKeeper(backend)
+	a.epoch = epoch.New(backend)
 	a.store = observed{Store: backend, epoch: a.epoch}
 	a.records = newRecords(backend)
 	a.stopping, a.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the API ends by Drain, not with a caller

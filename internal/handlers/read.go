@@ -12,10 +12,10 @@ type consistency struct {
 	notOlderThan int64
 }
 
-func (q *query) consistency() consistency {
+func (q *params) consistency() consistency {
 	return consistency{
-		serializable: q.choice("consistency", "linearizable", "linearizable", "serializable") == "serializable",
-		notOlderThan: q.integer("not_older_than", 0, 1, maxInt64),
+		serializable: q.Choice("consistency", "linearizable", "linearizable", "serializable") == "serializable",
+		notOlderThan: q.Integer("not_older_than", 0, 1, maxInt64),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -130,7 +131,7 @@ func (a *API) nearestPath(path string) string {
 	for _, rt := range a.routes {
 		known = append(known, strings.TrimSuffix(rt.pattern, "/*"))
 	}
-	if near := nearest(strings.TrimSuffix(path, "/"), known); near != "" {
+	if near := kvjson.Nearest(strings.TrimSuffix(path, "/"), known); near != "" {
 		return near
 	}
 	for _, p := range known { // a known first part with a wrong rest

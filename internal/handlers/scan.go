@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -189,7 +190,7 @@ func (s *scan) take(piece *wire.RangeResponse, yield func(wire.KeyValue, error) 
 		last = kv.Key
 	}
 	if last != nil {
-		s.request.Key = keyAfter(last)
+		s.request.Key = keyrange.After(last)
 		s.tries = 0
 	}
 	return true
@@ -232,10 +233,10 @@ func pause(ctx context.Context, n int) error {
 }
 
 // cursorText reads the cursor of a search or a history; it may not be empty.
-func (q *query) cursorText() string {
-	text, given := q.text("cursor")
+func (q *params) cursorText() string {
+	text, given := q.Text("cursor")
 	if given && text == "" {
-		q.fault("cursor", problem.InvalidCursor, "the cursor is empty; leave it out for the first page")
+		q.Fault("cursor", problem.InvalidCursor, "the cursor is empty; leave it out for the first page")
 	}
 	return text
 }
