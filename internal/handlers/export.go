@@ -48,9 +48,9 @@ func (c *call) export(keys keyrange.Range, revision int64, how consistency, o kv
 		return nil
 	}
 	s := c.newScan(keys.Start, keys.End, revision, how)
-	s.request.KeysOnly = o.KeysOnly
+	s.Request.KeysOnly = o.KeysOnly
 	count := int64(0)
-	for kv, err := range s.all(c.ctx()) {
+	for kv, err := range s.All(c.ctx()) {
 		if err != nil {
 			return err
 		}

@@ -113,12 +113,12 @@ func (c *call) walk(p *page, at []byte) (err error) {
 // to go on at.
 func (c *call) scanPage(p *page, at []byte) (next []byte, err error) {
 	s := c.newScan(at, p.list.End, p.revision, p.list.consistency)
-	s.request.KeysOnly = p.list.KeysOnly
-	s.most = int64(p.list.limit - p.items + 1)
+	s.Request.KeysOnly = p.list.KeysOnly
+	s.Most = int64(p.list.limit - p.items + 1)
 	if p.list.delimiter == nil { // with folders small steps pay
-		s.page = min(s.most, carefulPage)
+		s.Page = min(s.Most, carefulPage)
 	}
-	if err := c.take(p, s.all(c.ctx()), mostSkipped); err != nil || p.more || !p.tired {
+	if err := c.take(p, s.All(c.ctx()), mostSkipped); err != nil || p.more || !p.tired {
 		return nil, err
 	}
 	return p.list.behind(p.folder), nil

@@ -10,6 +10,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/scan"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -67,8 +68,8 @@ func (a *API) searchKeys(c *call) error {
 		return nil
 	}
 	s := c.newScan(keys.Start, keys.End, revision, how)
-	s.request.KeysOnly = q.KeysOnly && !q.value
-	s.most = q.budget + 1 // the one behind the budget tells that there are more
+	s.Request.KeysOnly = q.KeysOnly && !q.value
+	s.Most = q.budget + 1 // the one behind the budget tells that there are more
 	return c.runSearch(s, &q)
 }
 
@@ -108,11 +109,11 @@ func (q *search) parameters(keys *keyrange.Range, revision int64) uint64 {
 }
 
 // runSearch writes the lines of the search.
-func (c *call) runSearch(s *scan, q *search) error {
+func (c *call) runSearch(s *scan.Scan, q *search) error {
 	var scanned, matches int64
 	var last []byte
 	more := false
-	for kv, err := range s.all(c.ctx()) {
+	for kv, err := range s.All(c.ctx()) {
 		if err != nil {
 			return err
 		}
@@ -152,8 +153,8 @@ func (c *call) searchProgress(scanned int64) error {
 }
 
 // endSearch appends the end line.
-func (c *call) endSearch(s *scan, q *search, scanned int64, last []byte, more bool) error {
-	k := cursor{hash: q.hash, revision: s.request.Revision, count: -1, key: last}
+func (c *call) endSearch(s *scan.Scan, q *search, scanned int64, last []byte, more bool) error {
+	k := cursor{hash: q.hash, revision: s.Request.Revision, count: -1, key: last}
 	if more {
 		var err error
 		if k.epoch, err = c.api.epoch.Current(c.ctx()); err != nil {
@@ -166,7 +167,7 @@ func (c *call) endSearch(s *scan, q *search, scanned int64, last []byte, more bo
 		c.body = append(k.appendTo(append(c.body, `"cursor":"`...)), `",`...)
 	}
 	c.intMember("scanned", scanned)
-	c.intMember("revision", s.request.Revision)
+	c.intMember("revision", s.Request.Revision)
 	c.closeObject()
 	return nil
 }
