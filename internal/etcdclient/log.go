@@ -14,22 +14,16 @@ import (
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
-// KeyEvent is one change of a key in etcd's log. Of a deletion, KV has only the key and the mod revision.
-type KeyEvent struct {
-	Delete bool
-	KV     wire.KeyValue
-}
-
 // Log gives take every change of one key at the revisions from to to, in their order, and returns when there can be no
 // more: a watch that begins in the past, certified by a progress answer. It costs etcd a scan of its log from there on,
 // during which it writes nothing, so callers bound the distance. When from is compacted nothing is taken, and the
 // revision at which the log begins is returned.
-func (c *Client) Log(ctx context.Context, key []byte, from, to int64, take func(KeyEvent)) (compacted int64, err error) {
+func (c *Client) Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error) {
 	return keyLog(ctx, c, key, from, to, take)
 }
 
 // Log is Client.Log inside the namespace.
-func (n *Namespaced) Log(ctx context.Context, key []byte, from, to int64, take func(KeyEvent)) (compacted int64, err error) {
+func (n *Namespaced) Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error) {
 	return keyLog(ctx, n, key, from, to, take)
 }
 
@@ -37,7 +31,7 @@ func (n *Namespaced) Log(ctx context.Context, key []byte, from, to int64, take f
 const progressPause = time.Second
 
 func keyLog(
-	ctx context.Context, conn grpc.ClientConnInterface, key []byte, from, to int64, take func(KeyEvent),
+	ctx context.Context, conn grpc.ClientConnInterface, key []byte, from, to int64, take func(wire.Event),
 ) (compacted int64, err error) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -91,9 +85,9 @@ func askProgress(ctx context.Context, stream pb.Watch_WatchClient) {
 	}
 }
 
-func keyEvent(e *mvccpb.Event) KeyEvent {
+func keyEvent(e *mvccpb.Event) wire.Event {
 	kv := e.GetKv()
-	return KeyEvent{
+	return wire.Event{
 		Delete: e.GetType() == mvccpb.Event_DELETE,
 		KV: wire.KeyValue{
 			Key: kv.GetKey(), Value: kv.GetValue(), CreateRevision: kv.GetCreateRevision(), ModRevision: kv.GetModRevision(),

@@ -35,7 +35,7 @@ type Store interface {
 	// Changed returns nil as soon as a key of the range has changed at the revision from or later.
 	Changed(ctx context.Context, key, end []byte, from int64) error
 	// Log gives take every change of a key at the revisions from to to, or tells where the log begins when from is compacted.
-	Log(ctx context.Context, key []byte, from, to int64, take func(etcdclient.KeyEvent)) (compacted int64, err error)
+	Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error)
 }
 
 // Cluster is what the handlers ask of the cluster as a whole, outside any namespace.

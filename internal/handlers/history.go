@@ -131,7 +131,7 @@ func (c *call) historyEvents(h *history, answer *wire.RangeResponse) (complete, 
 		if n > 1 {
 			c.body = append(c.body, ',')
 		}
-		c.body = kvjson.AppendEvent(c.body, kvjson.Event{KV: kv}, h.Options)
+		c.body = kvjson.AppendEvent(c.body, wire.Event{KV: kv}, h.Options)
 		h.revision, complete = kv.ModRevision-1, kv.Version == 1
 		answer.Free()
 		switch {

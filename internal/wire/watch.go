@@ -1,0 +1,108 @@
+package wire
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// WatchResponse is what etcd sends on a watch stream: of one watch, or with the id -1 of all of them.
+type WatchResponse struct {
+	owner
+	Header  Header
+	WatchID int64
+	// Created answers the request to watch; with Canceled it is refused, and WatchID is -1.
+	Created  bool
+	Canceled bool
+	// Fragment says that the next response of this watch goes on where this one stops, maybe within a revision.
+	Fragment bool
+	// CompactRevision is where the log begins, when the watch was cancelled because its start is gone.
+	CompactRevision int64
+	CancelReason    string
+	Events          Events
+}
+
+// ParseWatch reads a WatchResponse; keys are given without prefix.
+func ParseWatch(b, prefix []byte) (r WatchResponse, err error) {
+	r.Events = Events{message: b, prefix: prefix}
+	for len(b) > 0 {
+		var f field
+		if f, b, err = next(b); err != nil {
+			return r, err
+		}
+		switch {
+		case f.is(1, protowire.BytesType):
+			r.Header, err = ParseHeader(f.b)
+		case f.is(11, protowire.BytesType):
+			err = r.Events.add(f.b)
+		case f.is(6, protowire.BytesType):
+			r.CancelReason = string(f.b)
+		case f.kind == protowire.VarintType:
+			r.number(&f)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+func (r *WatchResponse) number(f *field) {
+	switch f.num {
+	case 2:
+		r.WatchID = int64(f.n)
+	case 3:
+		r.Created = f.n != 0
+	case 4:
+		r.Canceled = f.n != 0
+	case 5:
+		r.CompactRevision = int64(f.n)
+	case 7:
+		r.Fragment = f.n != 0
+	}
+}
+
+// Events is the changes inside one answer, validated when the answer was parsed.
+type Events struct {
+	message []byte // the enclosing message
+	prefix  []byte
+	n       int
+}
+
+// Len is the number of events.
+func (e *Events) Len() int { return e.n }
+
+// Size is the number of bytes that they take in the answer, roughly.
+func (e *Events) Size() int { return len(e.message) }
+
+// All walks the events in etcd's order, which is that of their revisions. What it yields aliases the answer.
+func (e *Events) All() func(yield func(Event) bool) {
+	return func(yield func(Event) bool) {
+		if e.n == 0 {
+			return
+		}
+		for b := e.message; len(b) > 0; {
+			f, rest, err := next(b)
+			if err != nil {
+				return // cannot happen: add has seen every field
+			}
+			b = rest
+			if !f.is(11, protowire.BytesType) {
+				continue
+			}
+			event, err := ParseEvent(f.b, e.prefix)
+			if err != nil || !yield(event) {
+				return
+			}
+		}
+	}
+}
+
+// add validates one more event.
+func (e *Events) add(b []byte) error {
+	if _, err := ParseEvent(b, e.prefix); err != nil {
+		return fmt.Errorf("event %d: %w", e.n, err)
+	}
+	e.n++
+	return nil
+}
