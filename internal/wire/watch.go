@@ -72,9 +72,6 @@ type Events struct {
 // Len is the number of events.
 func (e *Events) Len() int { return e.n }
 
-// Size is the number of bytes that they take in the answer, roughly.
-func (e *Events) Size() int { return len(e.message) }
-
 // All walks the events in etcd's order, which is that of their revisions. What it yields aliases the answer.
 func (e *Events) All() func(yield func(Event) bool) {
 	return func(yield func(Event) bool) {
