@@ -97,6 +97,12 @@ func (e *Error) Problem() *problem.Error {
 	if e.Limit > 0 {
 		p = p.With("limit", e.Limit)
 	}
+	if e.CompactRevision > 0 {
+		p = p.With("compact_revision", e.CompactRevision)
+	}
+	if e.Revision > 0 {
+		p = p.With("revision", e.Revision)
+	}
 	return p
 }
 

@@ -72,9 +72,6 @@ type Events struct {
 // Len is the number of events.
 func (e *Events) Len() int { return e.n }
 
-// Size is the number of bytes that they take in the answer, roughly.
-func (e *Events) Size() int { return len(e.message) }
-
 // All walks the events in etcd's order, which is that of their revisions. What it yields aliases the answer.
 func (e *Events) All() func(yield func(Event) bool) {
 	return func(yield func(Event) bool) {
@@ -105,4 +102,53 @@ func (e *Events) add(b []byte) error {
 	}
 	e.n++
 	return nil
+}
+
+// WatchCreateRequest begins a watch on a stream.
+type WatchCreateRequest struct {
+	// Key and End are as in a range, but an empty Key is the first key there can be.
+	Key, End []byte
+	// StartRevision is the first revision wanted; 0 is the one after whatever the member has reached.
+	StartRevision int64
+	PrevKV        bool
+	// WatchID is chosen by the client, 0 lets etcd choose.
+	WatchID int64
+	// Fragment allows etcd to cut large answers into several.
+	Fragment bool
+}
+
+// AppendTo appends the WatchCreateRequest as a WatchRequest.
+func (r *WatchCreateRequest) AppendTo(dst []byte) []byte {
+	return appendMessage(dst, 1, (*watchCreate)(r))
+}
+
+type watchCreate WatchCreateRequest
+
+func (r *watchCreate) AppendTo(dst []byte) []byte {
+	dst = appendBytes(dst, 1, r.Key)
+	dst = appendBytes(dst, 2, r.End)
+	dst = appendInt(dst, 3, r.StartRevision)
+	dst = appendBool(dst, 6, r.PrevKV)
+	dst = appendInt(dst, 7, r.WatchID)
+	return appendBool(dst, 8, r.Fragment)
+}
+
+// WatchCancelRequest ends the watch of that id.
+type WatchCancelRequest struct{ WatchID int64 }
+
+// AppendTo appends the WatchCancelRequest as a WatchRequest.
+func (r *WatchCancelRequest) AppendTo(dst []byte) []byte {
+	return appendMessage(dst, 2, (*watchCancel)(r))
+}
+
+type watchCancel WatchCancelRequest
+
+func (r *watchCancel) AppendTo(dst []byte) []byte { return appendInt(dst, 1, r.WatchID) }
+
+// WatchProgressRequest asks how far all watches of the stream have come.
+type WatchProgressRequest struct{}
+
+// AppendTo appends the WatchProgressRequest as a WatchRequest.
+func (*WatchProgressRequest) AppendTo(dst []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(dst, 3, protowire.BytesType), nil)
 }
