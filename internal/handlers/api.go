@@ -71,6 +71,10 @@ type Options struct {
 	MaxValueBytes int64
 	// RequestTimeout bounds a call that names no timeout= of its own (default 30 s).
 	RequestTimeout time.Duration
+	// Watches serves the routes that watch (default: they answer not_supported).
+	Watches Watches
+	// Epoch is shared with those who serve the watches (default: one of the API's own).
+	Epoch *epoch.Keeper
 	// Version is what /version calls the gateway (default "devel").
 	Version string
 	// Logger takes the cause of internal errors (default: discarded).
@@ -141,7 +145,9 @@ func New(backend Backend, o Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, options: o, hosts: hosts, origins: origins}
-	a.epoch = epoch.New(backend)
+	if a.epoch = o.Epoch; a.epoch == nil {
+		a.epoch = epoch.New(backend)
+	}
 	a.store = observed{Store: backend, epoch: a.epoch}
 	a.records = newRecords(backend)
 	a.stopping, a.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the API ends by Drain, not with a caller

@@ -37,6 +37,8 @@ type call struct {
 	etag int64
 	// streamed means that the handler writes the body itself as it goes (export, search, import): see stream.go.
 	streamed bool
+	// answered means that the answer has been written, or that the connection is not HTTP's any more.
+	answered bool
 	written  int64
 }
 

@@ -20,6 +20,9 @@ func (c *call) finish(err error) {
 		c.finishStream(err)
 		return
 	}
+	if c.answered && err == nil {
+		return
+	}
 	h := c.w.Header()
 	if err != nil {
 		c.problem(c.whoLeft(problem.From(err)))

@@ -28,6 +28,8 @@ type route struct {
 	// long marks routes that live as long as they make progress: they bound each of their steps by the default time-out,
 	// and only timeout= bounds the whole.
 	long bool
+	// live marks routes whose answer goes on, which bound their time by themselves.
+	live bool
 }
 
 // The routing table. HEAD comes with every GET, OPTIONS with every path.
@@ -47,6 +49,8 @@ func table() []route {
 		{method: "GET", pattern: "/v1/export", operation: "exportKeys", handle: (*API).exportKeys, long: true},
 		{method: "POST", pattern: "/v1/import", operation: "importKeys", handle: (*API).importKeys, writes: true, long: true},
 		{method: "GET", pattern: "/v1/search", operation: "searchKeys", handle: (*API).searchKeys, long: true},
+		{method: "GET", pattern: "/v1/watch", operation: "watch", handle: (*API).watch, live: true},
+		{method: "GET", pattern: "/v1/watch/poll", operation: "pollEvents", handle: (*API).pollEvents, live: true},
 		{method: "POST", pattern: "/v1/maintenance/compact", operation: "compact", handle: (*API).compact, writes: true},
 		{method: "POST", pattern: "/v1/maintenance/epoch", operation: "renewEpoch", handle: (*API).renewEpoch, writes: true},
 

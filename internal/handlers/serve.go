@@ -35,7 +35,7 @@ func (a *API) handle(c *call) error {
 		return err
 	}
 	c.query.Common()
-	if !c.route.long || c.query.Timeout > 0 {
+	if !c.route.live && (!c.route.long || c.query.Timeout > 0) {
 		ctx, cancel := context.WithTimeout(c.r.Context(), a.limit(&c.query))
 		defer cancel()
 		c.r = c.r.WithContext(ctx)

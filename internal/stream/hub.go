@@ -50,7 +50,7 @@ type Options struct {
 	LogBytes, FeedBytes, CatchupBytes int64
 	// MaxCatchupRevisions is the largest distance that is caught up with (default 100,000).
 	MaxCatchupRevisions int64
-	// MaxStreams bounds the connections that watch (default 20,000), MaxWatches the watches and leases of one socket
+	// MaxStreams bounds the connections that watch (default 10,000), MaxWatches the watches and leases of one socket
 	// (default 1,000).
 	MaxStreams, MaxWatches int
 	// Linger is how long a feed stays without a subscriber (default 300 ms), PollLinger how long after a poll (default 30 s).
@@ -67,7 +67,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.FeedBytes, o.LogBytes/4)
 	setDefault(&o.CatchupBytes, 1<<20)
 	setDefault(&o.MaxCatchupRevisions, 100_000)
-	setDefault(&o.MaxStreams, 20_000)
+	setDefault(&o.MaxStreams, 10_000)
 	setDefault(&o.MaxWatches, 1_000)
 	setDefault(&o.Linger, 300*time.Millisecond)
 	setDefault(&o.PollLinger, 30*time.Second)

@@ -38,7 +38,7 @@ type Request struct {
 const (
 	defaultHeartbeat = 15
 	mostHeartbeat    = 300
-	mostTimeout      = 86_400
+	mostTimeout      = query.MaxTimeout
 )
 
 // The words of the parameter on_compacted.
@@ -58,7 +58,7 @@ func requestOf(q *query.Query) (*Request, error) {
 	r.Resync = q.Choice("on_compacted", failWord, failWord, resyncWord) == resyncWord
 	r.Epoch, _ = q.Text("epoch")
 	r.Heartbeat = time.Duration(q.Integer("heartbeat", defaultHeartbeat, 1, mostHeartbeat)) * time.Second
-	r.Timeout = time.Duration(q.Integer("timeout", 0, 1, mostTimeout)) * time.Second
+	r.Timeout = time.Duration(q.Timeout) * time.Second
 	r.form = form{
 		options: kvjson.Options{Encoding: q.Encoding(), KeysOnly: q.Boolean("keys_only")},
 		prevKV:  q.Boolean("prev_kv"),

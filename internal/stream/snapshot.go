@@ -40,16 +40,24 @@ func (s *snapshot) take() (message, bool) {
 
 // offer puts a message in place once the one before has been taken.
 func (s *snapshot) offer(ctx context.Context, tail []byte) error {
-	select {
-	case <-s.taken:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := s.idle(ctx); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	s.ready, s.chunk = true, message{tail: tail}
 	s.mu.Unlock()
 	s.cursor.nudge()
 	return nil
+}
+
+// idle waits until nothing is left to be taken. Whoever has waited has the place, and must fill it or be the last.
+func (s *snapshot) idle(ctx context.Context) error {
+	select {
+	case <-s.taken:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // begin starts a snapshot of the cursor's range. With revision 0 the cursor is put into a feed first, and the subscriber is
@@ -86,10 +94,13 @@ func (s *snapshot) run(ctx context.Context, revision int64) {
 	c := s.cursor
 	revision, err := s.walks(ctx, revision)
 	if err == nil {
-		err = s.offer(ctx, appendRevision(nil, "synced", revision))
+		err = s.idle(ctx)
 	}
 	c.mu.Lock()
 	c.snap = nil
+	if err == nil {
+		c.first = append(c.first, message{appendRevision(nil, "synced", revision), revision})
+	}
 	c.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		c.stop(problem.From(err))
