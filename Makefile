@@ -53,7 +53,7 @@ bench: ## Compare with etcd's JSON gateway and its Go client, side by side; prin
 fuzz: ## Fuzz each target for FUZZTIME (10s)
 	tools/fuzz $(FUZZTIME)
 
-contract: ## Lint the OpenAPI contract with Redocly and Spectral, at pinned versions (needs npm)
+contract: ## Lint both contracts with Redocly and Spectral, at pinned versions (needs npm)
 	npm --prefix api/_tools ci --no-audit --no-fund
 	npm --prefix api/_tools run lint
 

@@ -1,10 +1,9 @@
-// Package api is the contract of the native API: openapi.yaml, its JSON twin, the API reference that shows it, and the
-// pages of its problem codes. Everything is embedded, so that a gateway needs nothing beside its binary.
+// Package api is the contract of the native API: openapi.yaml, its JSON twin, the API reference that shows it, the
+// streams' asyncapi.yaml, and the pages of its problem codes. Everything is embedded, so that a gateway needs nothing beside its binary.
 package api
 
 import (
 	_ "embed"
-	"encoding/json"
 	"strings"
 )
 
@@ -30,14 +29,10 @@ func JSON(publicURL string) []byte {
 	return []byte(withServer(specJSON, `"url":"`+defaultServer+`"`, `"url":`, publicURL))
 }
 
-// withServer replaces the server's member in the text. A JSON string is a YAML scalar too.
+// withServer replaces the server's member in the text.
 func withServer(spec, member, name, publicURL string) string {
 	if publicURL == "" {
 		return spec
 	}
-	quoted, err := json.Marshal(publicURL)
-	if err != nil { // no string fails to marshal
-		return spec
-	}
-	return strings.Replace(spec, member, name+string(quoted), 1)
+	return strings.Replace(spec, member, name+quoted(publicURL), 1)
 }

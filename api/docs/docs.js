@@ -94,7 +94,7 @@
   }
 
   async function start() {
-    for (const [id, path] of [["yaml", "/openapi.yaml"], ["json", "/openapi.json"], ["problems", "/problems"]]) $(id).href = base + path;
+    for (const [id, path] of [["yaml", "/openapi.yaml"], ["json", "/openapi.json"], ["streams", "/asyncapi.yaml"], ["problems", "/problems"]]) $(id).href = base + path;
     $("theme").addEventListener("click", window.toggleTheme);
     $("filter").addEventListener("input", filter);
     document.addEventListener("keydown", (event) => {

@@ -50,6 +50,9 @@ func TestTheContractAndItsPagesAreServed(t *testing.T) {
 	if doc := g.do(t, "GET", "/openapi.json", "").want(t, 200).json(t); doc["openapi"] != "3.0.3" {
 		t.Errorf("openapi.json: openapi is %v", doc["openapi"])
 	}
+	if streams := g.do(t, "GET", "/asyncapi.yaml", "").want(t, 200); !strings.HasPrefix(string(streams.body), "asyncapi: 3.0.0") {
+		t.Errorf("asyncapi.yaml begins with %.40q", streams.body)
+	}
 	page := g.do(t, "GET", "/docs", "").want(t, 200)
 	if !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") || page.header.Get("Content-Security-Policy") == "" {
 		t.Errorf("/docs: got %v", page.header)

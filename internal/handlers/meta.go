@@ -24,6 +24,7 @@ func (a *API) index(c *call) error {
 		{"api", "/v1/kv"},
 		{"docs", "/docs"},
 		{"openapi", "/openapi.yaml"},
+		{"asyncapi", "/asyncapi.yaml"},
 		{"problems", "/problems"},
 		{"version", "/version"},
 		{"health", "/health"},
@@ -47,6 +48,12 @@ func (a *API) openapiYAML(c *call) error {
 
 func (a *API) openapiJSON(c *call) error {
 	c.body = append(c.body, api.JSON(a.options.PublicURL)...)
+	return nil
+}
+
+func (a *API) asyncapiYAML(c *call) error {
+	c.contentType = "application/yaml"
+	c.body = append(c.body, api.AsyncYAML(a.options.PublicURL)...)
 	return nil
 }
 

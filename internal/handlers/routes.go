@@ -61,6 +61,7 @@ func table() []route {
 		{method: "GET", pattern: "/", operation: "getIndex", handle: (*API).index, open: true},
 		{method: "GET", pattern: "/openapi.yaml", operation: "getOpenapiYaml", handle: (*API).openapiYAML, open: true},
 		{method: "GET", pattern: "/openapi.json", operation: "getOpenapiJson", handle: (*API).openapiJSON, open: true},
+		{method: "GET", pattern: "/asyncapi.yaml", operation: "getAsyncapiYaml", handle: (*API).asyncapiYAML, open: true},
 		{method: "GET", pattern: "/docs", operation: "getDocs", handle: (*API).docs, open: true},
 		{method: "GET", pattern: "/docs/*", operation: "getDocsFile", handle: (*API).docs, open: true},
 		{method: "GET", pattern: "/problems", operation: "listProblems", handle: (*API).problems, open: true},
