@@ -85,7 +85,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	defer closeQuietly(client)
 
 	epochs := epoch.New(client)
-	hub := stream.New(client, epochs, stream.Options{
+	hub := stream.New(client, epochs, stream.Options{ //nolint:contextcheck // the hub has a life of its own, which Close ends
 		PublicURL: c.PublicURL, MaxRevisionBytes: int(c.MaxRevisionBytes), LogBytes: c.WatchLogBytes,
 		MaxCatchupRevisions: c.MaxCatchupRevisions, MaxStreams: int(c.MaxStreams), Logger: log,
 	})
@@ -134,7 +134,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		log.InfoContext(ctx, "stopping", "grace", c.ShutdownGrace.String())
 		api.Drain()
 		if !drain(ctx, c.ShutdownGrace, hub, apiServer) {
-			log.WarnContext(ctx, "requests or streams were cut, because they did not finish within shutdown-grace")
+			log.WarnContext(ctx, "requests were cut, or streams, because they did not finish within shutdown-grace")
 		}
 		log.InfoContext(ctx, "stopped")
 		return nil

@@ -7,10 +7,10 @@ import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
-// feedKey tells feeds apart. The identity that etcd sees belongs to it: nobody reads what another identity was shown.
+// feedKey tells feeds apart.
 type feedKey struct {
-	identity, start, end string
-	prevKV               bool
+	start, end string
+	prevKV     bool
 }
 
 // feed is one watch of etcd, shared by everyone who watches the same range: a log of whole revisions. Subscribers are

@@ -202,7 +202,7 @@ func (h *Hub) unregister(c *Cursor) {
 
 // drained is what everybody is told while the hub drains.
 func (h *Hub) drained() *problem.Error {
-	return problem.New(problem.Draining, "the gateway is stopping; another one, or this one restarted, goes on").WithRetryAfter(spread(mostRetry))
+	return problem.New(problem.Draining, "the gateway is stopping; another one, or this one restarted, goes on").WithRetryAfter(comeBack())
 }
 
 func jitter(d time.Duration) time.Duration { return rand.N(d) } //nolint:gosec // spreading load needs no secrecy

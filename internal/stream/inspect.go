@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
 	"unicode/utf8"
 
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -61,7 +60,7 @@ func (h *Hub) End(id string) bool {
 	if s == nil {
 		return false
 	}
-	s.end(problem.New(problem.Draining, "an operator ended the stream").WithRetryAfter(spread(mostRetry)))
+	s.end(problem.New(problem.Draining, "an operator ended the stream").WithRetryAfter(comeBack()))
 	return true
 }
 

@@ -97,7 +97,7 @@ func (h *Hub) renew(ctx context.Context, l etcdclient.Lease) error {
 		cancel()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the session has let go of the lease
 		case err == nil:
 			expires = time.Now().Add(time.Duration(left) * time.Second)
 		case problem.From(err).Code == problem.LeaseNotFound, time.Now().After(expires):

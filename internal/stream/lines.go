@@ -83,7 +83,7 @@ func (s *lines) header(w http.ResponseWriter, revision int64) {
 func (s *lines) serve(ctx context.Context, w http.ResponseWriter) {
 	var out []byte
 	if s.transport == overSSE {
-		out = appendRetry(out, spread(mostRetry))
+		out = appendRetry(out, comeBack())
 	}
 	for {
 		var state readState
@@ -142,7 +142,7 @@ func (s *lines) refuse(w http.ResponseWriter, err error) error {
 		return err
 	}
 	s.header(w, 0)
-	out := appendRetry(nil, max(e.RetryAfter, spread(mostRetry)))
+	out := appendRetry(nil, max(e.RetryAfter, comeBack()))
 	frame := sse{}
 	out = frame.begin(out, 0)
 	out = s.hub.appendError(out, e, s.requestID, 0)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -46,18 +47,13 @@ func (h *Hub) appendError(dst []byte, e *problem.Error, requestID string, delive
 	if _, told := e.Extra["revision"]; !told && delivered > 0 {
 		c := *e
 		c.Extra = map[string]any{"revision": delivered}
-		for name, value := range e.Extra {
-			c.Extra[name] = value
-		}
+		maps.Copy(c.Extra, e.Extra)
 		e = &c
 	}
 	dst = append(dst, `"type":"error","error":`...)
-	dst, err := problem.Document{Base: h.options.PublicURL, RequestID: requestID}.Append(dst, e)
-	if err != nil {
-		h.options.Logger.Error("problem extension", "error", err, "request_id", requestID)
-	}
+	dst, _ = problem.Document{Base: h.options.PublicURL, RequestID: requestID}.Append(dst, e) // the extensions are numbers and texts of our own
 	return append(dst, '}')
 }
 
-// spread is a random part of d, at least a tenth of it: what many clients are told to wait must not be the same.
-func spread(d time.Duration) time.Duration { return d/10 + jitter(d-d/10) }
+// comeBack is how long a client is told to wait: what many are told must not be the same.
+func comeBack() time.Duration { return mostRetry/10 + jitter(mostRetry-mostRetry/10) }

@@ -165,7 +165,7 @@ func (o *op) event(d *kvjson.Decoder) error {
 	if err != nil {
 		return err
 	}
-	kind, ok := kindOf(string(word))
+	kind, ok := kindOf(word)
 	if !ok {
 		return d.Invalid("", "events must be put or delete; leave it out for both")
 	}

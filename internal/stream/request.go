@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bytes"
 	"math"
 	"slices"
 	"strconv"
@@ -135,11 +134,6 @@ func (r *Request) after(bookmark string) error {
 
 // one tells whether a single key is watched.
 func (r *Request) one() bool { return len(r.End) == 0 }
-
-// same tells whether two requests watch the same keys.
-func (r *Request) same(o *Request) bool {
-	return bytes.Equal(r.Start, o.Start) && bytes.Equal(r.End, o.End)
-}
 
 // kindOf reads a word of the parameter events.
 func kindOf(word string) (k kinds, ok bool) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 		return problem.New(problem.InvalidArgument, "a WebSocket begins with a GET over HTTP/1.1")
 	}
 	var first *Request
-	if names := [...]string{"key", "prefix", "from", "to"}; given(q, names[:]) {
+	if slices.ContainsFunc([]string{"key", "prefix", "from", "to"}, q.Given) {
 		var err error
 		if first, err = requestOf(q); err != nil {
 			return err
@@ -56,19 +57,12 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 		return err
 	}
 	if first != nil {
-		s.begin(urlWatch, first, true)
-	}
-	s.serve()
-	return nil
-}
-
-func given(q *query.Query, names []string) bool {
-	for _, name := range names {
-		if q.Given(name) {
-			return true
+		if err := s.begin(urlWatch, first, true); err != nil {
+			s.refuse(urlWatch, &watch{only: true}, err)
 		}
 	}
-	return false
+	s.serve() //nolint:contextcheck // an upgraded request's context does not end with its peer
+	return nil
 }
 
 func offers(h http.Header, name string) bool {

@@ -211,7 +211,7 @@ func (h *Hub) admit(ctx context.Context) (leave func(), err error) {
 		return nil, h.drained()
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, problem.New(problem.Overloaded, "too many watches begin at once").WithRetryAfter(spread(mostRetry))
+			return nil, problem.New(problem.Overloaded, "too many watches begin at once").WithRetryAfter(comeBack())
 		}
 		return nil, ctx.Err()
 	}

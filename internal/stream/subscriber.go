@@ -48,7 +48,7 @@ func (h *Hub) enroll(id uint64, s subscriber) error {
 	defer h.mu.Unlock()
 	if len(h.streams) >= h.options.MaxStreams {
 		return problem.New(problem.Overloaded, "the gateway serves as many streams as it may").
-			WithHint("the operator sets --max-streams").WithRetryAfter(spread(mostRetry)).With("limit", h.options.MaxStreams)
+			WithHint("the operator sets --max-streams").WithRetryAfter(comeBack()).With("limit", h.options.MaxStreams)
 	}
 	h.streams[id] = s
 	return nil
