@@ -204,16 +204,18 @@ func (h *Hub) Drain(ctx context.Context) bool {
 // Close cuts what is left and waits for the hub's goroutines. The transports' own end with their connections.
 func (h *Hub) Close() {
 	h.drainOnce.Do(func() { close(h.draining) })
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
 	for _, s := range h.subscribers() {
 		s.cut()
 	}
+	h.stop()
+	h.work.Wait()
 	h.mu.Lock()
-	h.closed = true
 	feeds := h.feeds
 	h.feeds = make(map[feedKey]*feed)
 	h.mu.Unlock()
-	h.stop()
-	h.work.Wait()
 	for _, f := range feeds {
 		f.close()
 	}

@@ -64,12 +64,11 @@ func newSession(c connection) *session {
 
 // serve reads until the socket ends, and then lets go of everything.
 func (s *session) serve() {
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // an upgraded request's context does not end with its peer
-	defer cancel()
+	defer s.hub.leave(s.id)
 	s.mu.Lock()
 	s.writeLocked() // what was ready before there was a socket
 	s.mu.Unlock()
-	for s.readOne(ctx) {
+	for s.readOne() {
 	}
 	s.drop()
 	s.writers.Wait()
@@ -77,8 +76,8 @@ func (s *session) serve() {
 }
 
 // readOne reads one message and acts on it; false when the socket is at its end.
-func (s *session) readOne(ctx context.Context) bool {
-	kind, message, err := s.socket.Read(ctx)
+func (s *session) readOne() bool {
+	kind, message, err := s.socket.Read(context.Background()) //nolint:forbidigo // an upgraded request's context does not end with its peer
 	switch {
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return false // the library has closed with 1009
@@ -180,9 +179,8 @@ func (s *session) cursorsLocked() []*Cursor {
 // batch writes the replies and what the cursors have, as one write to the network where it is not too much.
 func (s *session) batch(scratch []byte, replies [][]byte, ready []*Cursor) ([]byte, error) {
 	s.out.gather()
-	ctx := context.Background() //nolint:forbidigo // the connection's own deadline bounds each write
 	for _, m := range replies {
-		if err := s.socket.Write(ctx, websocket.MessageText, m); err != nil {
+		if err := s.out.message(m); err != nil {
 			return scratch, err
 		}
 	}
@@ -193,7 +191,7 @@ func (s *session) batch(scratch []byte, replies [][]byte, ready []*Cursor) ([]by
 		if !known {
 			continue
 		}
-		f := &frames{socket: s.socket, id: id}
+		f := &frames{out: &s.out, id: id}
 		var state readState
 		if scratch, state = c.read(scratch[:0], f, room); f.err != nil {
 			return scratch, f.err
@@ -211,16 +209,16 @@ func (s *session) batch(scratch []byte, replies [][]byte, ready []*Cursor) ([]by
 
 // frames sends each message as a frame of its own: nothing is gathered in dst, which only lends its memory.
 type frames struct {
-	socket *websocket.Conn
-	id     string
-	err    error
+	out *gathered
+	id  string
+	err error
 }
 
 func (f *frames) begin(dst []byte, _ int64) []byte { return appendID(dst, f.id) }
 
 func (f *frames) end(dst []byte) []byte {
 	if f.err == nil {
-		f.err = f.socket.Write(context.Background(), websocket.MessageText, dst) //nolint:forbidigo // as in batch
+		f.err = f.out.message(dst)
 	}
 	return dst[:0]
 }
