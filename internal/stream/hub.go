@@ -26,6 +26,9 @@ import (
 type Store interface {
 	scan.Store
 	Watch(r etcdclient.WatchRequest, w etcdclient.Watcher) *etcdclient.Watch
+	// Authenticated tells whether etcd asks who the gateway is, and AuthRevision when what it may do has changed.
+	Authenticated() bool
+	AuthRevision(ctx context.Context) (uint64, error)
 	LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error)
 	LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error)
 }
@@ -109,6 +112,8 @@ type Hub struct {
 	draining  chan struct{} // closed by Drain
 	drainOnce sync.Once
 	lastID    atomic.Uint64
+	// authRevision is what the feeds were judged at.
+	authRevision atomic.Uint64
 
 	// spawn starts a goroutine that Close waits for, and gives what cancels its context; false once the hub is closed.
 	spawn func(func(context.Context)) (cancel func(), started bool)

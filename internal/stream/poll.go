@@ -55,17 +55,23 @@ func (h *Hub) Poll(w http.ResponseWriter, r *http.Request, q *query.Query) (body
 		return nil, 0, err
 	}
 	defer h.leave(p.id)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	if err := p.gather(ctx, timer.C); err != nil {
+	if err := p.gather(ctx, wait); err != nil {
 		return nil, 0, err
 	}
 	return p.document(), p.cursor.delivered, nil
 }
 
-// gather takes what there is, waiting for the first change until the time is over.
-func (p *poll) gather(ctx context.Context, over <-chan time.Time) error {
-	for {
+// gather takes what there is, waiting for the first change until the time is over. What had happened before the poll is
+// there in any case, also when the caller does not want to wait.
+func (p *poll) gather(ctx context.Context, wait time.Duration) error {
+	over, late := time.NewTimer(wait), time.NewTimer(wait+stepTimeout)
+	defer over.Stop()
+	defer late.Stop()
+	if p.cursor.request.Revision != 0 {
+		p.cursor.asked.Store(p.cursor.present)
+		p.cursor.certify()
+	}
+	for timeIsOver := false; ; {
 		reason, err := p.take()
 		if err != nil || reason != nil || len(p.events) > 0 {
 			if len(p.events) > 0 {
@@ -76,9 +82,14 @@ func (p *poll) gather(ctx context.Context, over <-chan time.Time) error {
 			}
 			return err
 		}
+		if timeIsOver && p.cursor.delivered >= p.cursor.present {
+			return nil
+		}
 		select {
 		case <-p.ready:
-		case <-over:
+		case <-over.C:
+			timeIsOver = true
+		case <-late.C:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

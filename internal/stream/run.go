@@ -38,6 +38,7 @@ func (h *Hub) Run(ctx context.Context) {
 			}
 			if n%epochEvery == 0 {
 				h.lookAtEpoch(ctx)
+				h.lookAtRoles(ctx)
 			}
 		}
 		h.startCatchups()

@@ -180,27 +180,23 @@ func (h *Hub) reachable(ctx context.Context, r *Request, start, present int64) e
 
 // compacted adds the revision of the compaction, which etcd tells only to a watch.
 func (h *Hub) compacted(ctx context.Context, r *Request, start int64, cause error) error {
-	told := make(teller, 1)
+	told := make(verdict, 2) // accepted, and then refused
 	watch := h.store.Watch(etcdclient.WatchRequest{Key: r.Start, Revision: start, Alone: true}, told)
 	defer watch.Stop()
-	select {
-	case err := <-told:
-		if problem.From(err).Code == problem.Compacted {
-			return err
+	for {
+		select {
+		case err := <-told:
+			if err == nil { // accepted: a compacted start is refused after that
+				continue
+			}
+			if problem.From(err).Code == problem.Compacted {
+				return err
+			}
+		case <-ctx.Done():
 		}
-	case <-ctx.Done():
+		return cause
 	}
-	return cause
 }
-
-// teller is a watch of which only the end counts.
-type teller chan error
-
-func (teller) Created()                    {}
-func (teller) Changes([]etcdclient.Change) {}
-func (teller) Progress(int64)              {}
-func (teller) Lost(error)                  {}
-func (t teller) Ended(err error)           { t <- err }
 
 // admit waits until the subscription may ask etcd: after a gateway or a member was lost everybody comes back at once.
 func (h *Hub) admit(ctx context.Context) (leave func(), err error) {
