@@ -27,6 +27,7 @@ type recorder struct {
 }
 
 func newRecorder(t testing.TB, from int64) *recorder {
+	t.Helper()
 	return &recorder{t: t, from: from, signal: make(chan struct{})}
 }
 

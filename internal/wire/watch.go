@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -36,7 +38,9 @@ func ParseWatch(b, prefix []byte) (r WatchResponse, err error) {
 		case f.is(11, protowire.BytesType):
 			err = r.Events.add(f.b)
 		case f.is(6, protowire.BytesType):
-			r.CancelReason = string(f.b)
+			if r.CancelReason = string(f.b); !utf8.Valid(f.b) {
+				err = errors.New("a cancel reason that is not UTF-8")
+			}
 		case f.kind == protowire.VarintType:
 			r.number(&f)
 		}
