@@ -131,15 +131,14 @@ func (c *Client) Invoke(ctx context.Context, full string, request, answer any, o
 
 // encodeMessage encodes before anything is sent, so that neither size nor content can fail half way.
 func encodeMessage(m proto.Message) (frame, error) {
-	pool := mem.DefaultBufferPool()
-	b := pool.Get(max(proto.Size(m), smallFrame))
+	b := buffers.Get(max(proto.Size(m), smallFrame))
 	encoded, err := proto.MarshalOptions{}.MarshalAppend((*b)[:0], m)
 	if err != nil {
-		pool.Put(b)
+		buffers.Put(b)
 		return frame{}, err
 	}
 	*b = encoded
-	return frame{buffer: mem.NewBuffer(b, pool)}, nil
+	return frame{buffer: mem.NewBuffer(b, buffers)}, nil
 }
 
 func headerOf(h *pb.ResponseHeader) wire.Header {
