@@ -29,8 +29,10 @@ type Client struct {
 	metrics  *metrics
 	// fits narrows the connections that this view of the client uses; nil is all.
 	fits func(*conn) bool
-	// lanes gather reads of single keys: linearizable ones, and serializable ones. They are nil when that is off.
-	lanes [2]*lane
+	// lanes gather reads of single keys: linearizable ones, and serializable ones; ranges gathers reads of the same range.
+	// They are nil when that is off.
+	lanes  [2]*lane
+	ranges *ranges
 }
 
 var _ grpc.ClientConnInterface = (*Client)(nil)
@@ -49,7 +51,8 @@ func New(config Config) (*Client, error) {
 	}
 	c := &Client{pool: p, budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
 	if !config.DisableCoalescing {
-		c.lanes = [2]*lane{newLane(c, false), newLane(c, true)}
+		c.lanes = [2]*lane{newLane(c), newLane(c)}
+		c.ranges = newRanges(c)
 	}
 	if config.Username == "" {
 		c.identity = fixedIdentity(config.Token)
