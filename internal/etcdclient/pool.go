@@ -215,7 +215,7 @@ func (p *pool) setAside(m *member, c *conn, reason string) {
 	})
 }
 
-// evict ends what is under way at a silent member and can be done elsewhere.
+// evict ends what is under way at a silent member.
 func (p *pool) evict(m *member, c *conn) {
 	c.evict()
 	if m.id == 0 {
