@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -119,7 +120,7 @@ func (w *refusal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	s := w.session
-	s.out.Conn, s.out.timeout = conn, s.hub.options.WriteTimeout
+	s.out.Conn, s.out.timeout, s.out.sent = conn, s.hub.options.WriteTimeout, s.sent
 	s.mu.Lock()
 	s.raw = conn
 	s.mu.Unlock()
@@ -132,12 +133,12 @@ func (w *refusal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type gathered struct {
 	net.Conn
 	timeout time.Duration
+	sent    *atomic.Int64 // bytes; not under mu, which is held while the peer takes its time
 
 	mu   sync.Mutex
 	held []byte
 	hold bool
 	err  error
-	sent int64
 }
 
 // Write implements io.Writer.
@@ -197,17 +198,10 @@ func (g *gathered) sendLocked(b []byte) {
 	for len(b) > 0 && g.err == nil {
 		_ = g.SetWriteDeadline(time.Now().Add(g.timeout)) // fails only on a closed connection, as the write will
 		n, err := g.Conn.Write(b[:min(len(b), 2*room)])
-		g.sent += int64(n)
+		g.sent.Add(int64(n))
 		g.err = err
 		b = b[n:]
 	}
-}
-
-// total is the number of bytes that were sent.
-func (g *gathered) total() int64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.sent
 }
 
 // pingTime is how long a peer has to answer a ping.
