@@ -36,6 +36,8 @@ type feed struct {
 	joining int
 	// lingers is until when the feed stays without a cursor.
 	lingers time.Time
+	// closed is that the hub has let go of it. A delivery that was under way may still come, and is for nobody.
+	closed bool
 }
 
 var _ etcdclient.Watcher = (*feed)(nil)
@@ -62,6 +64,10 @@ func (f *feed) Created() { f.readyOnce.Do(func() { close(f.ready) }) }
 // Changes implements etcdclient.Watcher: it appends the revisions, keeps the log within its bounds, and wakes those who wait.
 func (f *feed) Changes(changes []etcdclient.Change) {
 	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return
+	}
 	f.log.append(changes)
 	f.trimLocked()
 	woken := f.takeWaitingLocked()
@@ -214,5 +220,6 @@ func (f *feed) close() {
 	f.watch.Stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	f.log.clear()
 }

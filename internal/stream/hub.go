@@ -154,11 +154,14 @@ func New(store Store, e Epoch, o Options) *Hub {
 }
 
 // feedFor gives the feed that serves the request, opening one from the revision on when there is none; fresh tells that.
-// Whoever is given it must call left once.
+// Whoever is given it must call left once. There is none once the hub is closed: nobody would end it.
 func (h *Hub) feedFor(r *Request, from int64) (f *feed, fresh bool) {
 	key := feedKey{start: string(r.Start), end: string(r.End), prevKV: r.form.prevKV}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return nil, false
+	}
 	f = h.feeds[key]
 	if f == nil && !key.prevKV {
 		fuller := key
