@@ -2,6 +2,9 @@ module github.com/etcdrest/etcdrest
 
 go 1.26.0
 
+// What npm installs may hold Go files.
+ignore ./web/node_modules
+
 require (
 	github.com/coreos/go-semver v0.3.1
 	github.com/getkin/kin-openapi v0.152.0
