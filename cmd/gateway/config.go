@@ -32,7 +32,13 @@ type Config struct {
 	MaxValueBytes  int64
 	MaxConnections int64
 	RequestTimeout time.Duration
-	ShutdownGrace  time.Duration
+
+	MaxRevisionBytes    int64
+	WatchLogBytes       int64
+	MaxCatchupRevisions int64
+	MaxStreams          int64
+
+	ShutdownGrace time.Duration
 
 	DataDir    string
 	EtcdListen string
@@ -55,6 +61,12 @@ func defaultConfig() Config {
 		MaxBodyBytes:   12 << 20,
 		MaxValueBytes:  2 << 20,
 		MaxConnections: 10_000,
+
+		MaxRevisionBytes:    64 << 20,
+		WatchLogBytes:       128 << 20,
+		MaxCatchupRevisions: 100_000,
+		MaxStreams:          10_000,
+
 		RequestTimeout: 30 * time.Second,
 		ShutdownGrace:  25 * time.Second,
 		DataDir:        "./etcdrest-data",

@@ -152,6 +152,26 @@ func groups() []group {
 				at:    func(c *Config) setting { return size{&c.MaxValueBytes} },
 			},
 			{
+				name: "max-revision-bytes", commands: gatewayCommands(), placeholder: "BYTES",
+				about: "Largest revision that a watch delivers; a larger one ends it.",
+				at:    func(c *Config) setting { return size{&c.MaxRevisionBytes} },
+			},
+			{
+				name: "watch-log-bytes", commands: gatewayCommands(), placeholder: "BYTES",
+				about: "Memory for the recent changes that all watches read from; whoever falls behind it catches up through etcd.",
+				at:    func(c *Config) setting { return size{&c.WatchLogBytes} },
+			},
+			{
+				name: "max-catchup-revisions", commands: gatewayCommands(), placeholder: "N",
+				about: "How many revisions back a watch may begin; catching up makes etcd read that much of its log.",
+				at:    func(c *Config) setting { return number{&c.MaxCatchupRevisions, 1} },
+			},
+			{
+				name: "max-streams", commands: gatewayCommands(), placeholder: "N",
+				about: "Connections that watch, at a time; further ones are refused (503).",
+				at:    func(c *Config) setting { return number{&c.MaxStreams, 1} },
+			},
+			{
 				name: "request-timeout", commands: gatewayCommands(), placeholder: "SECONDS",
 				about: "Time that a call has when it does not ask for another with timeout= (which may be up to 300).",
 				at:    func(c *Config) setting { return seconds{&c.RequestTimeout, time.Second, maxTimeout} },

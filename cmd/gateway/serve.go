@@ -12,8 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/handlers"
+	"github.com/etcdrest/etcdrest/internal/stream"
 	"github.com/etcdrest/etcdrest/internal/telemetry"
 )
 
@@ -82,11 +84,18 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	defer closeQuietly(client)
 
+	epochs := epoch.New(client)
+	hub := stream.New(client, epochs, stream.Options{ //nolint:contextcheck // the hub has a life of its own, which Close ends
+		PublicURL: c.PublicURL, MaxRevisionBytes: int(c.MaxRevisionBytes), LogBytes: c.WatchLogBytes,
+		MaxCatchupRevisions: c.MaxCatchupRevisions, MaxStreams: int(c.MaxStreams), Logger: log,
+	})
+	defer hub.Close()
 	requests := telemetry.NewHTTP()
 	api, err := handlers.New(client, handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
 		MaxBodyBytes: c.MaxBodyBytes, MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
 		Version: readBuild().version, Logger: log, Observer: requests,
+		Watches: hub, Epoch: epochs,
 	})
 	if err != nil {
 		return err
@@ -112,6 +121,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	watching, stopWatching := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { reportStore(watching, client, log) })
+	watcher.Go(func() { hub.Run(watching) })
 	defer watcher.Wait()
 	defer stopWatching()
 
@@ -123,8 +133,8 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	case <-ctx.Done():
 		log.InfoContext(ctx, "stopping", "grace", c.ShutdownGrace.String())
 		api.Drain()
-		if !apiServer.drain(ctx, c.ShutdownGrace) {
-			log.WarnContext(ctx, "requests were cut, because they did not finish within shutdown-grace")
+		if !drain(ctx, c.ShutdownGrace, hub, apiServer) {
+			log.WarnContext(ctx, "requests were cut, or streams, because they did not finish within shutdown-grace")
 		}
 		log.InfoContext(ctx, "stopped")
 		return nil
@@ -134,6 +144,20 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		err = fmt.Errorf("the etcd of `gateway dev` ended: %w", err)
 	}
 	return err
+}
+
+// drain has the watches say goodbye while the requests under way finish; it tells whether all of them did within grace.
+func drain(ctx context.Context, grace time.Duration, hub *stream.Hub, requests *server) bool {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	var (
+		streams sync.WaitGroup
+		gone    bool
+	)
+	streams.Go(func() { gone = hub.Drain(bounded) })
+	finished := requests.drain(ctx, grace)
+	streams.Wait()
+	return finished && gone
 }
 
 // connect makes the client of etcd. It does not wait for etcd.

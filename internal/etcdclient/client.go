@@ -30,7 +30,8 @@ type Client struct {
 	// fits narrows the connections that this view of the client uses; nil is all.
 	fits func(*conn) bool
 	// lanes gather reads of single keys: linearizable ones, and serializable ones. They are nil when that is off.
-	lanes [2]*lane
+	lanes   [2]*lane
+	watches *watches
 }
 
 var _ grpc.ClientConnInterface = (*Client)(nil)
@@ -48,6 +49,7 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{pool: p, budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
+	c.watches = newWatches(c)
 	if !config.DisableCoalescing {
 		c.lanes = [2]*lane{newLane(c, false), newLane(c, true)}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -33,6 +34,10 @@ type Error struct {
 	ConnError string
 	// Limit is the number of bytes that was exceeded, when a size limit was.
 	Limit int
+	// CompactRevision is where etcd's log begins, when the error is that a revision was compacted and etcd said so.
+	CompactRevision int64
+	// Revision is the one that was too large, when the error is NameRevisionTooLarge.
+	Revision int64
 
 	problem    problem.Code
 	detail     string
@@ -57,6 +62,7 @@ const (
 	NameOutsideNamespace = "OutsideNamespace"
 	NameNotSupported     = "NotSupported"
 	NameInvalidArgument  = "InvalidArgument"
+	NameRevisionTooLarge = "RevisionTooLarge"
 )
 
 // Error gives the method, the text and, when there is one, the last connection error; it is for logs.
@@ -91,8 +97,17 @@ func (e *Error) Problem() *problem.Error {
 	if e.Limit > 0 {
 		p = p.With("limit", e.Limit)
 	}
+	if e.CompactRevision > 0 {
+		p = p.With("compact_revision", e.CompactRevision)
+	}
+	if e.Revision > 0 {
+		p = p.With("revision", e.Revision)
+	}
 	return p
 }
+
+// ErrCompacted is for errors.Is: the revision is gone from etcd's log.
+var ErrCompacted error = rpctypes.ErrCompacted
 
 // ErrLeaseNotFound is for errors.Is: the lease does not exist, or not any more.
 var ErrLeaseNotFound error = leaseNotFoundError{}

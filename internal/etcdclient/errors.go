@@ -128,6 +128,7 @@ var knownErrors = []known{
 	entry(rpctypes.ErrGRPCDeadlineExceeded, "ServerDeadlineExceeded", problem.Unavailable, unknown, "etcd's own time for the request ran out"),
 
 	{text: "mvcc: duplicate watch ID provided on the WatchStream", name: "DuplicateWatchID", code: codes.AlreadyExists, problem: problem.DuplicateID, outcome: notApplied, detail: "the watch id is in use on this stream"},
+	{text: "mvcc: watcher range is empty", name: "EmptyRange", code: codes.InvalidArgument, problem: problem.InvalidArgument, outcome: notApplied, detail: "the range to watch is empty: its end does not come after its key"},
 	{text: `"leader" field must be provided`, name: "LeaderNotProvided", code: codes.InvalidArgument, problem: problem.InvalidArgument, outcome: notApplied, detail: "the leader's key is needed"},
 	{text: "election: no leader", name: "ElectionNoLeader", code: codes.NotFound, problem: problem.FailedPrecondition, outcome: notApplied, detail: "the election has no leader"},
 	{text: "election: not leader", name: "ElectionNotLeader", code: codes.FailedPrecondition, problem: problem.FailedPrecondition, outcome: notApplied, detail: "the caller is not the election's leader"},

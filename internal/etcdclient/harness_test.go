@@ -126,8 +126,9 @@ type scripted struct {
 	onAuthn  func(ctx context.Context, r *pb.AuthenticateRequest) (string, error)
 	onStream func(stream pb.KV_RangeStreamServer) error // nil: as before etcd 3.7
 	onRenew  func(stream pb.Lease_LeaseKeepAliveServer) error
+	onWatch  func(stream pb.Watch_WatchServer) error // nil: waits
 
-	puts, ranges, streams, authns, statuses, renewals atomic.Int64
+	puts, ranges, streams, authns, statuses, renewals, watches atomic.Int64
 
 	endpoint string
 	mu       sync.Mutex
@@ -160,6 +161,7 @@ func (s *scripted) start(t testing.TB, l net.Listener) {
 	pb.RegisterAuthServer(g, s)
 	pb.RegisterMaintenanceServer(g, s)
 	pb.RegisterLeaseServer(g, s)
+	pb.RegisterWatchServer(g, watchServer{scripted: s})
 	healthpb.RegisterHealthServer(g, s)
 	done := make(chan struct{})
 	go func() {
@@ -261,6 +263,21 @@ func (s *scripted) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
 		return err
 	}
 	return stream.Send(&pb.LeaseKeepAliveResponse{Header: s.header(), ID: r.GetID(), TTL: 10})
+}
+
+// watchServer has the method whose name the health service has taken.
+type watchServer struct {
+	pb.UnimplementedWatchServer
+	scripted *scripted
+}
+
+func (w watchServer) Watch(stream pb.Watch_WatchServer) error {
+	s := w.scripted
+	s.watches.Add(1)
+	if s.onWatch != nil {
+		return s.onWatch(stream)
+	}
+	return hang(stream.Context())
 }
 
 // hang waits until the caller has left.

@@ -68,6 +68,15 @@ func (ns namespace) rangeRequest(r *wire.RangeRequest) (wire.RangeRequest, bool)
 	return inner, len(r.Key) > 0
 }
 
+// watchRequest is the one place where etcd takes an empty key: for the first key there can be.
+func (ns namespace) watchRequest(r WatchRequest) WatchRequest {
+	if len(r.Key) == 0 {
+		r.Key = []byte(fromKey)
+	}
+	r.Key, r.End = ns.key(r.Key), ns.end(r.End)
+	return r
+}
+
 func (ns namespace) putRequest(r *wire.PutRequest) (wire.PutRequest, bool) {
 	inner := *r
 	inner.Key = ns.key(r.Key)

@@ -2,102 +2,88 @@ package etcdclient
 
 import (
 	"context"
-	"sync"
-	"time"
-
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
+	"errors"
 
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
-// KeyEvent is one change of a key in etcd's log. Of a deletion, KV has only the key and the mod revision.
-type KeyEvent struct {
-	Delete bool
-	KV     wire.KeyValue
-}
-
 // Log gives take every change of one key at the revisions from to to, in their order, and returns when there can be no
 // more: a watch that begins in the past, certified by a progress answer. It costs etcd a scan of its log from there on,
-// during which it writes nothing, so callers bound the distance. When from is compacted nothing is taken, and the
-// revision at which the log begins is returned.
-func (c *Client) Log(ctx context.Context, key []byte, from, to int64, take func(KeyEvent)) (compacted int64, err error) {
-	return keyLog(ctx, c, key, from, to, take)
+// during which it writes nothing, so callers bound the distance. When from is compacted the revision at which the log
+// begins is returned. Where etcd's progress cannot be trusted (before 3.4.31, and 3.5 before 3.5.13) it is not_supported.
+func (c *Client) Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error) {
+	return c.logIn(ctx, WatchRequest{Key: key, Revision: from, Alone: true}, nil, to, take)
 }
 
 // Log is Client.Log inside the namespace.
-func (n *Namespaced) Log(ctx context.Context, key []byte, from, to int64, take func(KeyEvent)) (compacted int64, err error) {
-	return keyLog(ctx, n, key, from, to, take)
+func (n *Namespaced) Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error) {
+	return n.client.logIn(ctx, n.space.watchRequest(WatchRequest{Key: key, Revision: from, Alone: true}), n.space, to, take)
 }
 
-// progressPause is how long a progress answer may take before it is asked for again: etcd gives none while it catches up.
-const progressPause = time.Second
-
-func keyLog(
-	ctx context.Context, conn grpc.ClientConnInterface, key []byte, from, to int64, take func(KeyEvent),
+func (c *Client) logIn(
+	ctx context.Context, r WatchRequest, prefix namespace, to int64, take func(wire.Event),
 ) (compacted int64, err error) {
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader))
-	defer cancel()
-	stream, err := pb.NewWatchClient(conn).Watch(ctx)
-	if err != nil {
-		return 0, err
-	}
-	create := &pb.WatchCreateRequest{Key: key, StartRevision: from, Fragment: true}
-	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
-		_, err = stream.Recv() // Send says only EOF
-		return 0, err
-	}
-	created := false
+	reader := logReader{steps: make(chan logStep), left: make(chan struct{})}
+	defer close(reader.left)
+	w := c.watchIn(r, reader, prefix, true)
+	defer w.Stop()
+	w.RequestProgress()
 	for {
-		r, err := stream.Recv()
-		switch {
-		case err != nil:
-			return 0, err
-		case r.GetCanceled() && r.GetCompactRevision() != 0:
-			return r.GetCompactRevision(), nil
-		case r.GetCanceled():
-			return 0, FromReason(r.GetCancelReason())
-		case r.GetCreated():
-			created = true
-			asking.Go(func() { askProgress(ctx, stream) })
-		case len(r.GetEvents()) == 0 && created && r.GetHeader().GetRevision() >= to:
-			return 0, nil // everything up to that revision has been delivered
-		}
-		for _, event := range r.GetEvents() {
-			if event.GetKv().GetModRevision() > to {
-				return 0, nil
-			}
-			take(keyEvent(event))
-		}
-	}
-}
-
-// askProgress asks for progress until ctx ends or the stream is broken, which its reader sees too.
-func askProgress(ctx context.Context, stream pb.Watch_WatchClient) {
-	ticker := time.NewTicker(progressPause)
-	defer ticker.Stop()
-	request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
-	for stream.Send(request) == nil {
 		select {
+		case step := <-reader.steps:
+			if done, compacted, err := step.take(w, to, take); done {
+				return compacted, err
+			}
 		case <-ctx.Done():
-			return
-		case <-ticker.C:
+			return 0, ended(methodWatch, ctx.Err(), true, "the log has not been read to its end", "")
 		}
 	}
 }
 
-func keyEvent(e *mvccpb.Event) KeyEvent {
-	kv := e.GetKv()
-	return KeyEvent{
-		Delete: e.GetType() == mvccpb.Event_DELETE,
-		KV: wire.KeyValue{
-			Key: kv.GetKey(), Value: kv.GetValue(), CreateRevision: kv.GetCreateRevision(), ModRevision: kv.GetModRevision(),
-			Version: kv.GetVersion(), Lease: kv.GetLease(),
-		},
+// logReader is a Watcher that hands over to the one who reads the log, and waits for it.
+type logReader struct {
+	steps chan logStep  // closed never
+	left  chan struct{} // closed when nobody reads any more
+}
+
+// logStep is what one call of the Watcher brought.
+type logStep struct {
+	changes  []Change
+	progress int64
+	err      error
+}
+
+func (r logReader) Created()                 {}
+func (r logReader) Lost(error)               {}
+func (r logReader) Changes(changes []Change) { r.give(logStep{changes: changes}) }
+func (r logReader) Progress(revision int64)  { r.give(logStep{progress: revision}) }
+func (r logReader) Ended(err error)          { r.give(logStep{err: err}) }
+
+func (r logReader) give(step logStep) {
+	select {
+	case r.steps <- step:
+	case <-r.left:
 	}
+}
+
+// take takes the events up to a revision; done says that there can be no more.
+func (s *logStep) take(w *Watch, to int64, take func(wire.Event)) (done bool, compacted int64, err error) {
+	if e, ok := errors.AsType[*Error](s.err); ok {
+		if e.CompactRevision > 0 {
+			return true, e.CompactRevision, nil
+		}
+		return true, 0, e
+	}
+	for _, change := range s.changes {
+		if change.Revision > to {
+			return true, 0, nil
+		}
+		for _, e := range change.Events {
+			take(e)
+		}
+	}
+	if s.progress > 0 && s.progress < to { // the member lags
+		w.RequestProgress()
+	}
+	return s.progress >= to, 0, nil
 }

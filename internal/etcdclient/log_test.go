@@ -8,13 +8,12 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
 // logger is what both forms of the client offer.
 type logger interface {
-	Log(ctx context.Context, key []byte, from, to int64, take func(etcdclient.KeyEvent)) (compacted int64, err error)
+	Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error)
 	Changed(ctx context.Context, key, end []byte, from int64) error
 }
 
@@ -32,8 +31,8 @@ func TestLogGivesEveryChangeOfAKeyUpToARevision(t *testing.T) {
 		client logger
 		key    string
 	}{"client": {c, "ns/k"}, "namespaced": {c.Namespace([]byte("ns/")), "k"}} {
-		var got []etcdclient.KeyEvent
-		take := func(e etcdclient.KeyEvent) { got = append(got, e) }
+		var got []wire.Event
+		take := func(e wire.Event) { got = append(got, e) }
 		if compacted, err := way.client.Log(within(t, 20*time.Second), []byte(way.key), 1, 5, take); err != nil || compacted != 0 {
 			t.Fatalf("%s: log: %d, %v", name, compacted, err)
 		}
@@ -55,7 +54,7 @@ func TestLogGivesEveryChangeOfAKeyUpToARevision(t *testing.T) {
 	if _, err := c.Compact(within(t, 5*time.Second), 4, false); err != nil {
 		t.Fatal(err)
 	}
-	compacted, err := c.Log(within(t, 20*time.Second), []byte("ns/k"), 1, 6, func(etcdclient.KeyEvent) { t.Error("an event of a compacted start") })
+	compacted, err := c.Log(within(t, 20*time.Second), []byte("ns/k"), 1, 6, func(wire.Event) { t.Error("an event of a compacted start") })
 	if err != nil || compacted != 4 {
 		t.Errorf("a compacted start: got %d, %v; want 4", compacted, err)
 	}

@@ -17,8 +17,9 @@ type metrics struct {
 	retries   *prometheus.CounterVec
 	refreshes *prometheus.CounterVec
 	grouped   prometheus.Counter
+	resumes   *prometheus.CounterVec
 
-	connections, inFlight, aside, leader *prometheus.Desc
+	connections, inFlight, aside, leader, watches, watchStreams *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*Client)(nil)
@@ -45,10 +46,14 @@ func newMetrics(p *pool) *metrics {
 			Namespace: "etcdrest", Subsystem: "etcd", Name: "coalesced_reads_total", Help: "Reads of single keys that travelled with others.",
 		}),
 
-		connections: gauge("connections", "Connections that can take calls.", "endpoint", "class"),
-		inFlight:    gauge("in_flight", "Calls and streams under way.", "endpoint", "class"),
-		aside:       gauge("members_set_aside", "Members that get no work until they recover."),
-		leader:      gauge("leader_known", "Whether the leader is known."),
+		resumes: counter("watch_resumes_total", "Interruptions of watch streams, by reason; their watches go on elsewhere.", "reason"),
+
+		connections:  gauge("connections", "Connections that can take calls.", "endpoint", "class"),
+		inFlight:     gauge("in_flight", "Calls and streams under way.", "endpoint", "class"),
+		aside:        gauge("members_set_aside", "Members that get no work until they recover."),
+		leader:       gauge("leader_known", "Whether the leader is known."),
+		watches:      gauge("watches", "Watches."),
+		watchStreams: gauge("watch_streams", "Open streams that carry the watches."),
 	}
 }
 
@@ -71,13 +76,15 @@ func (m *metrics) refreshed(ok bool) {
 	m.refreshes.WithLabelValues(result).Inc()
 }
 
+func (m *metrics) resumed(e *Error) { m.resumes.WithLabelValues(resumeReason(e)).Inc() }
+
 // Describe implements prometheus.Collector.
 func (c *Client) Describe(out chan<- *prometheus.Desc) {
 	m := c.metrics
 	for _, v := range m.counters() {
 		v.Describe(out)
 	}
-	for _, d := range []*prometheus.Desc{m.connections, m.inFlight, m.aside, m.leader} {
+	for _, d := range []*prometheus.Desc{m.connections, m.inFlight, m.aside, m.leader, m.watches, m.watchStreams} {
 		out <- d
 	}
 }
@@ -112,8 +119,11 @@ func (c *Client) Collect(out chan<- prometheus.Metric) {
 		known = 1
 	}
 	out <- prometheus.MustNewConstMetric(m.leader, prometheus.GaugeValue, known)
+	watches, streams := c.watches.counts()
+	out <- prometheus.MustNewConstMetric(m.watches, prometheus.GaugeValue, float64(watches))
+	out <- prometheus.MustNewConstMetric(m.watchStreams, prometheus.GaugeValue, float64(streams))
 }
 
 func (m *metrics) counters() []prometheus.Collector {
-	return []prometheus.Collector{m.calls, m.latency, m.attempts, m.retries, m.refreshes, m.grouped}
+	return []prometheus.Collector{m.calls, m.latency, m.attempts, m.retries, m.refreshes, m.grouped, m.resumes}
 }

@@ -84,3 +84,19 @@ func TestMetricsCountEveryCall(t *testing.T) {
 		}
 	}
 }
+
+// etcdGauge reads a metric of the etcd servers inside the test process, which share one.
+func etcdGauge(t testing.TB, name string) float64 {
+	t.Helper()
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatalf("gather: %v", err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("etcd has no metric %s", name)
+	return 0
+}

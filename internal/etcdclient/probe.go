@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
-	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -140,14 +139,11 @@ func (c *conn) learn(s *pb.StatusResponse) string {
 
 // streamsByVersion says whether that version of etcd has RangeStream: 3.7 brought it.
 func streamsByVersion(version string) int32 {
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, err1 := strconv.Atoi(major)
-	b, err2 := strconv.Atoi(minor)
+	v, ok := parseVersion(version)
 	switch {
-	case err1 != nil || err2 != nil:
+	case !ok:
 		return streamsUnknown
-	case a > 3 || a == 3 && b >= 7:
+	case v[0] > 3 || v[0] == 3 && v[1] >= 7:
 		return streamsYes
 	default:
 		return streamsNo

@@ -101,3 +101,13 @@ func (p *icebox) pipe(to, from net.Conn) {
 		}
 	}
 }
+
+// cut closes every connection there is; new ones are taken.
+func (p *icebox) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.open {
+		_ = c.Close()
+	}
+	p.open = nil
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -34,7 +35,7 @@ type Store interface {
 	// Changed returns nil as soon as a key of the range has changed at the revision from or later.
 	Changed(ctx context.Context, key, end []byte, from int64) error
 	// Log gives take every change of a key at the revisions from to to, or tells where the log begins when from is compacted.
-	Log(ctx context.Context, key []byte, from, to int64, take func(etcdclient.KeyEvent)) (compacted int64, err error)
+	Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error)
 }
 
 // Cluster is what the handlers ask of the cluster as a whole, outside any namespace.
@@ -70,6 +71,10 @@ type Options struct {
 	MaxValueBytes int64
 	// RequestTimeout bounds a call that names no timeout= of its own (default 30 s).
 	RequestTimeout time.Duration
+	// Watches serves the routes that watch (default: they answer not_supported).
+	Watches Watches
+	// Epoch is shared with those who serve the watches (default: one of the API's own).
+	Epoch *epoch.Keeper
 	// Version is what /version calls the gateway (default "devel").
 	Version string
 	// Logger takes the cause of internal errors (default: discarded).
@@ -83,7 +88,6 @@ const (
 	defaultMaxBodyBytes   = 12 << 20
 	defaultMaxValueBytes  = 2 << 20
 	defaultRequestTimeout = 30 * time.Second
-	maxTimeoutSeconds     = 300
 )
 
 // API serves the native API. It is safe for concurrent use; make it with New.
@@ -96,7 +100,7 @@ type API struct {
 	allowed map[string]string // pattern -> its Allow header
 	hosts   hostPolicy
 	origins originPolicy
-	epoch   *epochKeeper
+	epoch   *epoch.Keeper
 	records *records
 	sizes   rangeSizes
 
@@ -141,7 +145,9 @@ func New(backend Backend, o Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, options: o, hosts: hosts, origins: origins}
-	a.epoch = newEpochKeeper(backend)
+	if a.epoch = o.Epoch; a.epoch == nil {
+		a.epoch = epoch.New(backend)
+	}
 	a.store = observed{Store: backend, epoch: a.epoch}
 	a.records = newRecords(backend)
 	a.stopping, a.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the API ends by Drain, not with a caller

@@ -20,7 +20,7 @@ type call struct {
 	api   *API
 	route *route
 	store Store
-	query query
+	query params
 
 	id      string
 	started time.Time
@@ -37,6 +37,8 @@ type call struct {
 	etag int64
 	// streamed means that the handler writes the body itself as it goes (export, search, import): see stream.go.
 	streamed bool
+	// answered means that the answer has been written, or that the connection is not HTTP's any more.
+	answered bool
 	written  int64
 }
 
@@ -48,9 +50,9 @@ const keepBytes = 1 << 20
 
 func (a *API) newCall(w http.ResponseWriter, r *http.Request) *call {
 	c, _ := calls.Get().(*call)
-	body, pairs := c.body[:0], c.query.pairs[:0]
+	body, q := c.body[:0], c.query
 	*c = call{w: w, r: r, api: a, store: a.store, started: time.Now(), body: body}
-	c.query.pairs = pairs
+	c.query = q
 	return c
 }
 
@@ -58,8 +60,8 @@ func (c *call) recycle() {
 	if cap(c.body) > keepBytes {
 		c.body = nil
 	}
-	clear(c.query.pairs)
-	*c = call{body: c.body[:0], query: query{pairs: c.query.pairs[:0]}}
+	c.query.Reset()
+	*c = call{body: c.body[:0], query: c.query}
 	calls.Put(c)
 }
 
@@ -76,7 +78,7 @@ func (c *call) key() ([]byte, error) {
 	if !ok { // the router matched the escaped path, so the decoded one begins with the prefix too
 		return nil, problem.New(problem.Internal, "the path does not begin with its route")
 	}
-	key, err := c.query.decodeKey("key", rest)
+	key, err := c.query.DecodeKey("key", rest)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +91,7 @@ func (c *call) checkKey(key []byte) error {
 	case len(key) == 0:
 		return problem.New(problem.InvalidParameter, "the key is empty; name one behind %s, or list keys with GET /v1/kv?prefix=",
 			c.route.keyPrefix).AtParameter("key")
-	case key[0] == 0 && (!c.query.state || c.isWrite()):
+	case key[0] == 0 && (!c.query.State || c.isWrite()):
 		return problem.New(problem.Reserved, "keys that begin with a NUL byte hold the gateway's own state").AtParameter("key")
 	}
 	return nil

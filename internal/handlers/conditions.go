@@ -61,8 +61,8 @@ func createRevision(key []byte, op wire.CompareOp, n int64) wire.Compare {
 func (c *call) condition() (condition, error) {
 	var d condition
 	ifMatch, ifNoneMatch := c.r.Header["If-Match"], c.r.Header["If-None-Match"]
-	byQuery := c.query.given("if_mod_revision")
-	revision := c.query.integer("if_mod_revision", 0, 0, maxInt64)
+	byQuery := c.query.Given("if_mod_revision")
+	revision := c.query.Integer("if_mod_revision", 0, 0, maxInt64)
 	if n := count(len(ifMatch) > 0, len(ifNoneMatch) > 0, byQuery); n > 1 {
 		return d, problem.New(problem.InvalidParameter, "give one of If-Match, If-None-Match and if_mod_revision").AtParameter("If-Match")
 	}
@@ -90,17 +90,17 @@ func (c *call) condition() (condition, error) {
 
 // lockCondition reads the lock that must be held; faults are kept for query.done.
 func (c *call) lockCondition(d *condition) {
-	lockKey, hasLock := c.query.keyText("if_lock")
-	hasToken := c.query.given("fencing_token")
-	token := c.query.integer("fencing_token", 0, 1, maxInt64)
+	lockKey, hasLock := c.query.Key("if_lock")
+	hasToken := c.query.Given("fencing_token")
+	token := c.query.Integer("fencing_token", 0, 1, maxInt64)
 	if hasLock != hasToken {
-		c.query.fault("if_lock", problem.InvalidParameter, "if_lock and fencing_token come together: the lock's owner_key and its token")
+		c.query.Fault("if_lock", problem.InvalidParameter, "if_lock and fencing_token come together: the lock's owner_key and its token")
 	}
 	if !hasLock {
 		return
 	}
 	if len(lockKey) == 0 || lockKey[0] == 0 {
-		c.query.fault("if_lock", problem.InvalidParameter, "if_lock must be the owner_key that the lock's answer gave")
+		c.query.Fault("if_lock", problem.InvalidParameter, "if_lock must be the owner_key that the lock's answer gave")
 	}
 	d.lockKey, d.lockToken = lockKey, token
 }

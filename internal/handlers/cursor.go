@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -69,7 +70,7 @@ func parseCursor(text string) (k cursor, ok bool) {
 
 // resume reads the cursor parameter, which must belong to the parameters of that hash, to a key of r and to the present
 // history of the store. It gives nil when there is none.
-func (c *call) resume(text string, hash uint64, r *keyRange) (*cursor, error) {
+func (c *call) resume(text string, hash uint64, r *keyrange.Range) (*cursor, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // no cursor is not a fault
 	}
@@ -77,11 +78,11 @@ func (c *call) resume(text string, hash uint64, r *keyRange) (*cursor, error) {
 	if !ok {
 		return nil, problem.New(problem.InvalidCursor, "the cursor is not one that a list has given").AtParameter("cursor")
 	}
-	if k.hash != hash || !r.contains(k.key) {
+	if k.hash != hash || !r.Contains(k.key) {
 		return nil, problem.New(problem.InvalidCursor,
 			"the cursor belongs to another list; only limit, encoding and keys_only may differ from the first page").AtParameter("cursor")
 	}
-	epoch, err := c.api.epoch.current(c.ctx())
+	epoch, err := c.api.epoch.Current(c.ctx())
 	if err != nil {
 		return nil, err
 	}

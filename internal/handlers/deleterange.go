@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -40,7 +41,7 @@ func (a *API) deleteKeys(c *call) error {
 // deletion reads what is to be deleted. Naming nothing, and a range without a bound, are mistakes unless confirmed.
 func (c *call) deletion() (d deletion, err error) {
 	q := &c.query
-	if q.given("key") {
+	if q.Given("key") {
 		err = c.deletionOfKeys(&d)
 	} else {
 		err = c.deletionOfRange(&d)
@@ -48,8 +49,8 @@ func (c *call) deletion() (d deletion, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.most = q.integer("max_deleted", -1, 0, mostCounted)
-	d.dryRun = q.boolean("dry_run")
+	d.most = q.Integer("max_deleted", -1, 0, mostCounted)
+	d.dryRun = q.Boolean("dry_run")
 	if d.guard, err = c.condition(); err != nil {
 		return d, err
 	}
@@ -57,7 +58,7 @@ func (c *call) deletion() (d deletion, err error) {
 		return d, problem.New(problem.InvalidParameter, "If-Match, If-None-Match and if_mod_revision speak of one key, not of a range").
 			WithHint("delete the key by DELETE /v1/kv/{key}, or use POST /v1/txn").AtParameter("If-Match")
 	}
-	return d, q.done()
+	return d, q.Done()
 }
 
 func (c *call) deletionOfKeys(d *deletion) error {
@@ -72,25 +73,25 @@ func (c *call) deletionOfKeys(d *deletion) error {
 }
 
 func (c *call) deletionOfRange(d *deletion) error {
-	all := c.query.boolean("all")
+	all := c.query.Boolean("all")
 	r, err := c.keyRange()
 	if err != nil {
 		return err
 	}
 	c.query.confirmed(&r, all)
-	d.targets = []wire.DeleteRequest{{Key: r.start, End: r.end}}
+	d.targets = []wire.DeleteRequest{{Key: r.Start, End: r.End}}
 	return nil
 }
 
 // confirmed notes a fault when the range is named by nobody, or has no bound and is not confirmed. A range that could not
 // be read is a fault already.
-func (q *query) confirmed(r *keyRange, all bool) {
+func (q *params) confirmed(r *keyrange.Range, all bool) {
 	switch {
-	case q.faults != nil:
-	case !r.named:
-		q.fault("prefix", problem.InvalidParameter, "name what is to be deleted: prefix=, from= and to=, or key=")
-	case r.whole && !all:
-		q.fault("all", problem.InvalidParameter, "this range has no bound; confirm it with all=true")
+	case q.Faulty():
+	case !r.Named:
+		q.Fault("prefix", problem.InvalidParameter, "name what is to be deleted: prefix=, from= and to=, or key=")
+	case r.Whole && !all:
+		q.Fault("all", problem.InvalidParameter, "this range has no bound; confirm it with all=true")
 	}
 }
 

@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 )
 
@@ -21,10 +22,10 @@ func (a *API) exportKeys(c *call) error {
 	if err != nil {
 		return err
 	}
-	o := kvjson.Options{Encoding: c.query.encoding(), KeysOnly: c.query.boolean("keys_only")}
-	revision := c.query.integer("revision", 0, 1, maxInt64)
+	o := kvjson.Options{Encoding: c.query.Encoding(), KeysOnly: c.query.Boolean("keys_only")}
+	revision := c.query.Integer("revision", 0, 1, maxInt64)
 	how := c.query.consistency()
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
@@ -37,8 +38,8 @@ func (a *API) exportKeys(c *call) error {
 }
 
 // export writes the lines of the range at the revision, the present one for 0.
-func (c *call) export(keys keyRange, revision int64, how consistency, o kvjson.Options) error {
-	revision, err := c.pin(keys.start, revision, how)
+func (c *call) export(keys keyrange.Range, revision int64, how consistency, o kvjson.Options) error {
+	revision, err := c.pin(keys.Start, revision, how)
 	if err != nil {
 		return err
 	}
@@ -46,10 +47,10 @@ func (c *call) export(keys keyRange, revision int64, how consistency, o kvjson.O
 		c.startStream()
 		return nil
 	}
-	s := c.newScan(keys.start, keys.end, revision, how)
-	s.request.KeysOnly = o.KeysOnly
+	s := c.newScan(keys.Start, keys.End, revision, how)
+	s.Request.KeysOnly = o.KeysOnly
 	count := int64(0)
-	for kv, err := range s.all(c.ctx()) {
+	for kv, err := range s.All(c.ctx()) {
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -19,6 +18,9 @@ const (
 func (c *call) finish(err error) {
 	if c.streamed {
 		c.finishStream(err)
+		return
+	}
+	if c.answered && err == nil {
 		return
 	}
 	h := c.w.Header()
@@ -74,7 +76,7 @@ func (c *call) timing() string {
 func (c *call) problem(e *problem.Error) {
 	info := e.Code.Info()
 	c.status, c.etag, c.contentType = info.Status, 0, problemType
-	c.body = c.appendProblem(c.body[:0], e, info)
+	c.body = c.appendProblem(c.body[:0], e)
 	h := c.w.Header()
 	if e.RetryAfter > 0 {
 		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
@@ -100,68 +102,14 @@ func (c *call) whoLeft(e *problem.Error) *problem.Error {
 	return problem.New(problem.Draining, "the gateway stopped before etcd answered").WithOutcome(outcome(e)).WithRetryAfter(time.Second).Because(e)
 }
 
-// document is the problem as it is written (RFC 9457 with the extensions of the contract).
-type document struct {
-	Type         string          `json:"type"`
-	Title        string          `json:"title"`
-	Status       int             `json:"status"`
-	Code         problem.Code    `json:"code"`
-	Detail       string          `json:"detail"`
-	Hint         string          `json:"hint,omitempty"`
-	Retryable    bool            `json:"retryable"`
-	Outcome      problem.Outcome `json:"outcome,omitempty"`
-	RetryAfterMs int64           `json:"retry_after_ms,omitempty"`
-	RequestID    string          `json:"request_id"`
-	GRPCCode     uint32          `json:"grpc_code,omitempty"`
-	GRPCMessage  string          `json:"grpc_message,omitempty"`
-	Errors       []fault         `json:"errors,omitempty"`
-}
-
-type fault struct {
-	Pointer   *string      `json:"pointer,omitempty"`
-	Parameter string       `json:"parameter,omitempty"`
-	Code      problem.Code `json:"code"`
-	Detail    string       `json:"detail"`
-}
-
 // appendProblem appends the document and its extension members, with a newline.
-func (c *call) appendProblem(dst []byte, e *problem.Error, info problem.Info) []byte {
-	d := document{
-		Type: c.api.base() + "/problems/" + string(info.Code), Title: info.Title, Status: info.Status, Code: info.Code,
-		Detail: e.Detail, Hint: e.Hint, Retryable: info.Retryable, RequestID: c.id,
-		RetryAfterMs: e.RetryAfter.Milliseconds(), GRPCCode: e.GRPCCode, GRPCMessage: e.GRPCMessage,
-	}
-	if c.isWrite() {
-		if d.Outcome = e.Outcome; d.Outcome == "" {
-			d.Outcome = info.Outcome
-		}
-	}
-	for _, f := range e.Fields {
-		out := fault{Parameter: f.Parameter, Code: f.Code, Detail: f.Detail}
-		if f.Parameter == "" {
-			out.Pointer = &f.Pointer
-		}
-		d.Errors = append(d.Errors, out)
-	}
-	text, err := marshalProblem(d, e.Extra)
-	if err != nil { // an extension that JSON cannot write: say at least what happened
-		c.api.options.Logger.ErrorContext(c.ctx(), "problem extension", "error", err, "request_id", c.id)
-		text, _ = marshalProblem(d, nil)
-	}
-	return append(append(dst, text...), '\n')
-}
-
-// marshalProblem writes the document and the extensions as one object.
-func marshalProblem(d document, extra map[string]any) ([]byte, error) {
-	text, err := json.Marshal(d)
-	if err != nil || len(extra) == 0 {
-		return text, err
-	}
-	more, err := json.Marshal(extra)
+func (c *call) appendProblem(dst []byte, e *problem.Error) []byte {
+	d := problem.Document{Base: c.api.base(), RequestID: c.id, Write: c.isWrite()}
+	dst, err := d.Append(dst, e)
 	if err != nil {
-		return nil, err
+		c.api.options.Logger.ErrorContext(c.ctx(), "problem extension", "error", err, "request_id", c.id)
 	}
-	return append(append(text[:len(text)-1], ','), more[1:]...), nil
+	return append(dst, '\n')
 }
 
 // base is the prefix of the gateway's own URLs: the public URL, or "" for paths on this host.

@@ -3,6 +3,7 @@ package handlers
 import (
 	"bytes"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -12,24 +13,24 @@ import (
 
 // folderLen is the length of the folder that key lies in, 0 when key is of the listed level itself.
 func (l *list) folderLen(key []byte) int {
-	if len(l.delimiter) == 0 || len(key) < len(l.prefix) {
+	if len(l.delimiter) == 0 || len(key) < len(l.Prefix) {
 		return 0
 	}
-	i := bytes.Index(key[len(l.prefix):], l.delimiter)
+	i := bytes.Index(key[len(l.Prefix):], l.delimiter)
 	if i < 0 {
 		return 0
 	}
-	return len(l.prefix) + i + len(l.delimiter)
+	return len(l.Prefix) + i + len(l.delimiter)
 }
 
 // behind is the first key that can follow key in the list: its successor, or what follows the folder that it lies in. It
 // is nil when nothing can.
 func (l *list) behind(key []byte) []byte {
-	next := keyAfter(key)
+	next := keyrange.After(key)
 	if n := l.folderLen(key); n > 0 {
-		next = prefixEnd(key[:n])
+		next = keyrange.PrefixEnd(key[:n])
 	}
-	if string(next) == openEnd || !l.before(next) {
+	if string(next) == keyrange.OpenEnd || !l.Before(next) {
 		return nil
 	}
 	return next
@@ -92,12 +93,12 @@ const (
 // bound is where a peek from at ends: behind the relatives of the last folder. It is nil when the walk goes on by a scan,
 // since it did not just jump or nothing is known of relatives.
 func (p *page) bound(at []byte) []byte {
-	if !p.tired || p.heavy || p.near <= len(p.list.prefix) {
+	if !p.tired || p.heavy || p.near <= len(p.list.Prefix) {
 		return nil
 	}
-	bound := prefixEnd(p.folder[:p.near])
-	if string(bound) == openEnd || !p.list.before(bound) {
-		return p.list.end
+	bound := keyrange.PrefixEnd(p.folder[:p.near])
+	if string(bound) == keyrange.OpenEnd || !p.list.Before(bound) {
+		return p.list.End
 	}
 	if bytes.Compare(bound, at) <= 0 {
 		return nil
@@ -126,13 +127,13 @@ func (c *call) peek(p *page, at, bound []byte) (next []byte, err error) {
 		return p.list.behind(p.folder), nil
 	case answer.More: // small folders: a scan passes over them faster
 		last, _ := answer.KVs.Last()
-		return keyAfter(last.Key), nil
-	case bytes.Equal(bound, p.list.end):
+		return keyrange.After(last.Key), nil
+	case bytes.Equal(bound, p.list.End):
 		return nil, nil
 	}
 	// All of these relatives are listed: look among more distant ones.
 	p.step = max(1, 2*p.step)
-	p.near = max(near-p.step, len(p.list.prefix))
+	p.near = max(near-p.step, len(p.list.Prefix))
 	p.tired = true
 	return bound, nil
 }

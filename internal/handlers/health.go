@@ -15,7 +15,7 @@ const probeTimeout = 3 * time.Second
 
 // livez answers while the process serves at all, whatever etcd does.
 func (a *API) livez(c *call) error {
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	c.ok()
@@ -24,7 +24,7 @@ func (a *API) livez(c *call) error {
 
 // readyz answers 200 when etcd answers a linearizable read and the gateway is not stopping.
 func (a *API) readyz(c *call) error {
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	if a.draining.Load() {
@@ -65,9 +65,9 @@ func (a *API) ask(ctx context.Context, serializable bool) error {
 
 // health answers what etcd's own /health does, for probes that knew etcd: health and reason as text, 503 when ill.
 func (a *API) health(c *call) error {
-	serializable := c.query.boolean("serializable")
-	exclude := c.query.all("exclude")
-	if err := c.query.done(); err != nil {
+	serializable := c.query.Boolean("serializable")
+	exclude := c.query.All("exclude")
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	var reason string

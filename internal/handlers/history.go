@@ -3,6 +3,7 @@ package handlers
 import (
 	"strconv"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -22,23 +23,23 @@ const (
 // etcd keeps the past by revision and not by key, so earlier lives (lives=all) can only be found by a scan of its log: see
 // lives.go.
 func (a *API) getHistory(c *call) error {
-	c.query.state = c.query.boolean("state")
+	c.query.State = c.query.Boolean("state")
 	key, err := c.key()
 	if err != nil {
 		return err
 	}
-	h := history{key: key, limit: c.query.integer("limit", mostEvents, 1, mostEvents)}
-	h.Options = kvjson.Options{Encoding: c.query.encoding(), KeysOnly: c.query.boolean("keys_only")}
-	h.revision = c.query.integer("revision", 0, 1, maxInt64)
+	h := history{key: key, limit: c.query.Integer("limit", mostEvents, 1, mostEvents)}
+	h.Options = kvjson.Options{Encoding: c.query.Encoding(), KeysOnly: c.query.Boolean("keys_only")}
+	h.revision = c.query.Integer("revision", 0, 1, maxInt64)
 	how := c.query.consistency()
-	lives := c.query.choice("lives", "current", "current", "all")
+	lives := c.query.Choice("lives", "current", "current", "all")
 	text := c.query.cursorText()
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	h.all = lives == "all"
 	h.hash = h.parameters()
-	at, err := c.resume(text, h.hash, &keyRange{start: key, end: keyAfter(key)})
+	at, err := c.resume(text, h.hash, &keyrange.Range{Start: key, End: keyrange.After(key)})
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func (c *call) history(h *history, how consistency) error {
 
 // historyCursor appends where the next page begins.
 func (c *call) historyCursor(h *history) error {
-	epoch, err := c.api.epoch.current(c.ctx())
+	epoch, err := c.api.epoch.Current(c.ctx())
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (c *call) historyEvents(h *history, answer *wire.RangeResponse) (complete, 
 		if n > 1 {
 			c.body = append(c.body, ',')
 		}
-		c.body = kvjson.AppendEvent(c.body, kvjson.Event{KV: kv}, h.Options)
+		c.body = kvjson.AppendEvent(c.body, wire.Event{KV: kv}, h.Options)
 		h.revision, complete = kv.ModRevision-1, kv.Version == 1
 		answer.Free()
 		switch {

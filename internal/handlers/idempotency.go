@@ -160,20 +160,13 @@ func (c *call) requestHash(body [sha256.Size]byte) string {
 	var h parameterHash
 	h.bytes([]byte(c.r.Method))
 	h.bytes([]byte(c.r.URL.Path))
-	pairs := make([]pair, 0, len(c.query.pairs))
-	for _, p := range c.query.pairs {
-		if p.bare {
-			p.value = "true"
-		}
-		if p.name != "timeout" { // how long the caller waits is not what it asks for
-			pairs = append(pairs, pair{name: p.name, value: p.value})
-		}
-	}
-	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	pairs := slices.DeleteFunc(c.query.Pairs(), func(p [2]string) bool {
+		return p[0] == "timeout" // how long the caller waits is not what it asks for
+	})
 	h.number(int64(len(pairs)))
 	for _, p := range pairs {
-		h.bytes([]byte(p.name))
-		h.bytes([]byte(p.value))
+		h.bytes([]byte(p[0]))
+		h.bytes([]byte(p[1]))
 	}
 	h.bytes(body[:])
 	headers := []string{"If-Match", "If-None-Match"}

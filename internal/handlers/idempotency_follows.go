@@ -29,7 +29,7 @@ func (c *call) followsWrite(r *record, created bool) error {
 		}
 	}
 	c.openObject()
-	c.keyMember(key, c.query.encoding())
+	c.keyMember(key, c.query.Encoding())
 	if known {
 		c.intMember("create_revision", kv.CreateRevision)
 	}
@@ -57,7 +57,7 @@ func (c *call) followsDelete(r *record) error {
 		return err
 	}
 	c.openObject()
-	c.keyMember(key, c.query.encoding())
+	c.keyMember(key, c.query.Encoding())
 	c.intMember("revision", c.revision)
 	c.intMember("deleted", int64(1-r.Branch))
 	c.closePartial()

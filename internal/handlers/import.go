@@ -37,11 +37,11 @@ const (
 func (a *API) importKeys(c *call) error {
 	im := &importer{
 		call:    c,
-		mode:    c.query.choice("mode", modeCreate, modeCreate, modeOverwrite),
-		dryRun:  c.query.boolean("dry_run"),
-		partial: c.query.boolean("partial"),
+		mode:    c.query.Choice("mode", modeCreate, modeCreate, modeOverwrite),
+		dryRun:  c.query.Boolean("dry_run"),
+		partial: c.query.Boolean("partial"),
 	}
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	if err := acceptType(c.r.Header, ndjsonType, jsonType, "application/ndjson", "application/jsonl"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/scan"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -136,10 +137,10 @@ func (im *importer) write(ctx context.Context, lines []*importLine) (*wire.TxnRe
 			return answer, nil
 		}
 		e := problem.From(err)
-		if try == mostTries || ctx.Err() != nil || !e.Code.Info().Retryable || (!im.dryRun && outcome(e) != problem.NotApplied) {
+		if try == scan.MostTries || ctx.Err() != nil || !e.Code.Info().Retryable || (!im.dryRun && outcome(e) != problem.NotApplied) {
 			return nil, err
 		}
-		if pause(ctx, try) != nil {
+		if scan.Pause(ctx, try) != nil {
 			return nil, err // which says better than the context's end that nothing was written
 		}
 	}

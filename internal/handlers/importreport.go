@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -71,7 +72,7 @@ func (im *importer) start() {
 	held := c.body
 	c.body, c.revision = nil, im.totals.revision
 	if c.revision == 0 {
-		_, _ = c.pin([]byte(firstKey), 0, consistency{})
+		_, _ = c.pin([]byte(keyrange.FirstKey), 0, consistency{})
 	}
 	c.startStream()
 	c.body = held

@@ -8,6 +8,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/query"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -22,8 +23,8 @@ func (a *API) getKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	e := c.query.encoding()
-	if err := c.query.done(); err != nil {
+	e := c.query.Encoding()
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	answer, err := c.one(key, read)
@@ -50,19 +51,19 @@ func keyNotFound() error { return problem.New(problem.KeyNotFound, "there is no 
 
 // readOne reads what a GET of one key takes, besides its form.
 func (c *call) readOne() (key []byte, read singleRead, err error) {
-	c.query.state = c.query.boolean("state")
+	c.query.State = c.query.Boolean("state")
 	if key, err = c.key(); err != nil {
 		return nil, read, err
 	}
-	read.revision = c.query.integer("revision", 0, 1, maxInt64)
+	read.revision = c.query.Integer("revision", 0, 1, maxInt64)
 	read.consistency = c.query.consistency()
-	read.after = c.query.integer("after", -1, 0, maxInt64)
-	read.wait = c.query.integer("wait", 0, 1, maxTimeoutSeconds)
+	read.after = c.query.Integer("after", -1, 0, maxInt64)
+	read.wait = c.query.Integer("wait", 0, 1, query.MaxTimeout)
 	switch {
 	case read.wait == 0 && read.after >= 0:
-		c.query.fault("after", problem.InvalidParameter, "after comes with wait: wait=SECONDS&after=REVISION, the Etcd-Revision last seen")
+		c.query.Fault("after", problem.InvalidParameter, "after comes with wait: wait=SECONDS&after=REVISION, the Etcd-Revision last seen")
 	case read.wait > 0 && read.revision > 0:
-		c.query.fault("wait", problem.InvalidParameter, "wait asks for a change to come, revision for the past: give one of them")
+		c.query.Fault("wait", problem.InvalidParameter, "wait asks for a change to come, revision for the past: give one of them")
 	}
 	return key, read, nil
 }
@@ -124,9 +125,9 @@ type writeOptions struct {
 }
 
 func (c *call) writeOptions() (w writeOptions, err error) {
-	w.encoding = c.query.encoding()
-	w.prevKV = c.query.boolean("prev_kv")
-	w.dryRun = c.query.boolean("dry_run")
+	w.encoding = c.query.Encoding()
+	w.prevKV = c.query.Boolean("prev_kv")
+	w.dryRun = c.query.Boolean("dry_run")
 	if w.condition, err = c.condition(); err != nil {
 		return w, err
 	}
@@ -135,7 +136,7 @@ func (c *call) writeOptions() (w writeOptions, err error) {
 
 // put writes one key in one transaction, so that 201 or 200 is known.
 func (c *call) put(key []byte, b *putBody, w writeOptions) error {
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	if w.dryRun {
@@ -223,7 +224,7 @@ func (a *API) deleteKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	if w.dryRun {

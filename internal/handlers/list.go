@@ -3,6 +3,7 @@ package handlers
 import (
 	"strconv"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -10,7 +11,7 @@ import (
 
 // list is what GET /v1/kv asks for.
 type list struct {
-	keyRange
+	keyrange.Range
 	consistency
 	kvjson.Options
 
@@ -36,7 +37,7 @@ const (
 // listKeys answers GET /v1/kv: a page of a range, or up to 128 single keys. A page in the order of the keys costs what it
 // shows, however large the range is; any other order and every filter is worked out here over a bounded range.
 func (a *API) listKeys(c *call) error {
-	if c.query.given("key") {
+	if c.query.Given("key") {
 		return c.listSingleKeys()
 	}
 	l, err := c.list()
@@ -58,31 +59,31 @@ const mostFreshTries = 3
 // list reads the parameters of a range.
 func (c *call) list() (l list, err error) {
 	q := &c.query
-	if l.keyRange, err = c.keyRange(); err != nil {
+	if l.Range, err = c.keyRange(); err != nil {
 		return l, err
 	}
 	l.consistency = q.consistency()
-	l.Options = kvjson.Options{Encoding: q.encoding(), KeysOnly: q.boolean("keys_only")}
-	l.limit = int(q.integer("limit", defaultLimit, 1, mostLimit))
-	l.revision = q.integer("revision", 0, 1, maxInt64)
-	l.count, l.countOnly = q.boolean("count"), q.boolean("count_only")
+	l.Options = kvjson.Options{Encoding: q.Encoding(), KeysOnly: q.Boolean("keys_only")}
+	l.limit = int(q.Integer("limit", defaultLimit, 1, mostLimit))
+	l.revision = q.Integer("revision", 0, 1, maxInt64)
+	l.count, l.countOnly = q.Boolean("count"), q.Boolean("count_only")
 	l.order, l.filter = q.order(), q.filter()
-	if delimiter, ok := q.keyText("delimiter"); ok {
+	if delimiter, ok := q.Key("delimiter"); ok {
 		if l.delimiter = delimiter; len(delimiter) == 0 {
-			q.fault("delimiter", problem.InvalidParameter, "delimiter must have at least one byte, like delimiter=/")
+			q.Fault("delimiter", problem.InvalidParameter, "delimiter must have at least one byte, like delimiter=/")
 		}
 		if l.shaped() || l.countOnly {
-			q.fault("delimiter", problem.InvalidParameter, "folders are listed in the order of the keys and without filters or count_only")
+			q.Fault("delimiter", problem.InvalidParameter, "folders are listed in the order of the keys and without filters or count_only")
 		}
 	}
-	text, hasCursor := q.text("cursor")
+	text, hasCursor := q.Text("cursor")
 	if hasCursor && text == "" {
-		q.fault("cursor", problem.InvalidCursor, "the cursor is empty; leave it out for the first page")
+		q.Fault("cursor", problem.InvalidCursor, "the cursor is empty; leave it out for the first page")
 	}
-	if err := q.done(); err != nil {
+	if err := q.Done(); err != nil {
 		return l, err
 	}
-	l.from, err = c.resume(text, l.hash(), &l.keyRange)
+	l.from, err = c.resume(text, l.hash(), &l.Range)
 	return l, err
 }
 
@@ -93,9 +94,9 @@ func (l *list) shaped() bool { return l.order.any() || l.filter.any() }
 // says how to answer rather than what (timeout, and key_encoding, since the decoded bytes are hashed).
 func (l *list) hash() uint64 {
 	h := parameterHash{buffer: make([]byte, 0, 128)}
-	h.bytes(l.start)
-	h.bytes(l.end)
-	h.bytes(l.prefix)
+	h.bytes(l.Start)
+	h.bytes(l.End)
+	h.bytes(l.Prefix)
 	h.bytes(l.delimiter)
 	h.number(l.revision)
 	h.flag(l.count)
@@ -133,7 +134,7 @@ func (c *call) listCount(l *list) error {
 
 // countAt counts the keys of the whole range at a revision, the present one for 0, and gives the revision.
 func (c *call) countAt(l *list, revision int64) (count, at int64, err error) {
-	r := l.request()
+	r := l.Request()
 	r.CountOnly, r.Revision = true, revision
 	answer, err := c.read(&r, l.consistency)
 	if err != nil {
@@ -185,7 +186,7 @@ func (c *call) openList(revision int64) {
 
 // cursorMember appends where the next page begins.
 func (c *call) cursorMember(p *page) error {
-	epoch, err := c.api.epoch.current(c.ctx())
+	epoch, err := c.api.epoch.Current(c.ctx())
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -76,7 +75,7 @@ func (c *call) livesAnswer(h *history, found *newestEvents, compacted int64) err
 	c.body = append(c.body, `"events":[`...)
 	for i := len(found.events) - 1; i >= 0; i-- {
 		e := &found.events[i]
-		c.body = kvjson.AppendEvent(c.body, kvjson.Event{Delete: e.Delete, KV: e.KV}, h.Options)
+		c.body = kvjson.AppendEvent(c.body, *e, h.Options)
 		if i > 0 {
 			c.body = append(c.body, ',')
 		}
@@ -99,18 +98,18 @@ func (c *call) livesAnswer(h *history, found *newestEvents, compacted int64) err
 // newestEvents keeps the newest of the events that pass, as many as a page takes.
 type newestEvents struct {
 	most   int
-	events []etcdclient.KeyEvent
+	events []wire.Event
 	bytes  int
 	// more says that there were earlier ones.
 	more bool
 }
 
-func (n *newestEvents) add(e etcdclient.KeyEvent) {
+func (n *newestEvents) add(e wire.Event) {
 	n.events = append(n.events, e)
 	n.bytes += len(e.KV.Value)
 	for len(n.events) > n.most || (n.bytes > mostHistoryBytes && len(n.events) > 1) {
 		n.bytes -= len(n.events[0].KV.Value)
-		n.events[0] = etcdclient.KeyEvent{}
+		n.events[0] = wire.Event{}
 		n.events = n.events[1:]
 		n.more = true
 	}

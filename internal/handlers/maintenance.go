@@ -7,7 +7,7 @@ import (
 
 // compact answers POST /v1/maintenance/compact: the history up to a revision is forgotten, for everybody.
 func (a *API) compact(c *call) error {
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	var revision int64

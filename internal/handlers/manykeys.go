@@ -14,23 +14,20 @@ const mostKeys = 128
 func (c *call) singleKeys() ([][]byte, error) {
 	q := &c.query
 	if !c.isWrite() {
-		q.state = q.boolean("state")
+		q.State = q.Boolean("state")
 	}
-	texts := q.all("key")
+	texts := q.All("key")
 	for _, name := range [...]string{"prefix", "from", "to"} {
-		if q.given(name) {
-			q.lookup(name)
-			q.fault(name, problem.InvalidParameter, "give single keys or a range, but not both")
-		}
+		q.Refuse(name, "give single keys or a range, but not both")
 	}
 	if len(texts) > mostKeys {
-		q.fault("key", problem.InvalidParameter, "at most %d keys can be named in one call", mostKeys)
+		q.Fault("key", problem.InvalidParameter, "at most %d keys can be named in one call", mostKeys)
 		return nil, nil
 	}
 	keys := make([][]byte, 0, len(texts))
 	seen := make(map[string]bool, len(texts))
 	for _, text := range texts {
-		key, err := q.decodeKey("key", text)
+		key, err := q.DecodeKey("key", text)
 		if err == nil && len(key) == 0 {
 			err = problem.New(problem.InvalidParameter, "a key has at least one byte: key=NAME").AtParameter("key")
 		}
@@ -57,18 +54,15 @@ func (c *call) listSingleKeys() error {
 	}
 	q := &c.query
 	how := q.consistency()
-	o := kvjson.Options{Encoding: q.encoding(), KeysOnly: q.boolean("keys_only")}
-	revision := q.integer("revision", 0, 1, maxInt64)
+	o := kvjson.Options{Encoding: q.Encoding(), KeysOnly: q.Boolean("keys_only")}
+	revision := q.Integer("revision", 0, 1, maxInt64)
 	for _, name := range [...]string{
 		"limit", "cursor", "count", "count_only", "delimiter", "order_by", "order",
 		"min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision",
 	} {
-		if q.given(name) {
-			q.lookup(name)
-			q.fault(name, problem.InvalidParameter, "%s is for ranges; single keys are all answered, in the order of the request", name)
-		}
+		q.Refuse(name, "%s is for ranges; single keys are all answered, in the order of the request", name)
 	}
-	if err := q.done(); err != nil {
+	if err := q.Done(); err != nil {
 		return err
 	}
 	read := &wire.TxnRequest{Then: make([]wire.Op, len(keys))}

@@ -17,8 +17,8 @@ type order struct {
 
 func (o order) any() bool { return o.by != wire.ByKey || o.descending }
 
-func (q *query) order() (o order) {
-	switch q.choice("order_by", "key", "key", "version", "create_revision", "mod_revision", "value") {
+func (q *params) order() (o order) {
+	switch q.Choice("order_by", "key", "key", "version", "create_revision", "mod_revision", "value") {
 	case "version":
 		o.by = wire.ByVersion
 	case "create_revision":
@@ -28,7 +28,7 @@ func (q *query) order() (o order) {
 	case "value":
 		o.by = wire.ByValue
 	}
-	o.descending = q.choice("order", "asc", "asc", "desc") == "desc"
+	o.descending = q.Choice("order", "asc", "asc", "desc") == "desc"
 	return o
 }
 
@@ -64,12 +64,12 @@ type filter struct {
 
 func (f filter) any() bool { return f != filter{} }
 
-func (q *query) filter() filter {
+func (q *params) filter() filter {
 	return filter{
-		minMod:    q.integer("min_mod_revision", 0, 1, maxInt64),
-		maxMod:    q.integer("max_mod_revision", 0, 1, maxInt64),
-		minCreate: q.integer("min_create_revision", 0, 1, maxInt64),
-		maxCreate: q.integer("max_create_revision", 0, 1, maxInt64),
+		minMod:    q.Integer("min_mod_revision", 0, 1, maxInt64),
+		maxMod:    q.Integer("max_mod_revision", 0, 1, maxInt64),
+		minCreate: q.Integer("min_create_revision", 0, 1, maxInt64),
+		maxCreate: q.Integer("max_create_revision", 0, 1, maxInt64),
 	}
 }
 
@@ -92,7 +92,7 @@ func (c *call) listShaped(l *list) error {
 			"the range holds %d keys, and only a list by key ascending without filters takes more than %d", total, mostShaped).
 			WithHint("narrow the range, or list it by key in pages").With("limit", mostShaped)
 	}
-	r := l.request()
+	r := l.Request()
 	r.Revision = p.revision
 	r.KeysOnly = l.countOnly || (l.KeysOnly && l.by != wire.ByValue)
 	r.MinModRevision, r.MaxModRevision = l.minMod, l.maxMod

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -41,7 +42,7 @@ const (
 // listPage answers a page in the order of the keys.
 func (c *call) listPage(l *list) error {
 	p := &page{list: l, count: -1}
-	at, pinned := l.start, false
+	at, pinned := l.Start, false
 	var err error
 	if l.from != nil {
 		p.revision, p.count = l.from.revision, l.from.count
@@ -88,7 +89,7 @@ func (c *call) pinPage(p *page) (err error) {
 		p.count, p.revision, err = c.countAt(p.list, revision)
 		return err
 	}
-	p.revision, err = c.pin(p.list.start, revision, p.list.consistency)
+	p.revision, err = c.pin(p.list.Start, revision, p.list.consistency)
 	return err
 }
 
@@ -111,13 +112,13 @@ func (c *call) walk(p *page, at []byte) (err error) {
 // scanPage walks from at to the end of the range, of the page, or of patience with a large folder: then it gives the key
 // to go on at.
 func (c *call) scanPage(p *page, at []byte) (next []byte, err error) {
-	s := c.newScan(at, p.list.end, p.revision, p.list.consistency)
-	s.request.KeysOnly = p.list.KeysOnly
-	s.most = int64(p.list.limit - p.items + 1)
+	s := c.newScan(at, p.list.End, p.revision, p.list.consistency)
+	s.Request.KeysOnly = p.list.KeysOnly
+	s.Most = int64(p.list.limit - p.items + 1)
 	if p.list.delimiter == nil { // with folders small steps pay
-		s.page = min(s.most, carefulPage)
+		s.Page = min(s.Most, carefulPage)
 	}
-	if err := c.take(p, s.all(c.ctx()), mostSkipped); err != nil || p.more || !p.tired {
+	if err := c.take(p, s.All(c.ctx()), mostSkipped); err != nil || p.more || !p.tired {
 		return nil, err
 	}
 	return p.list.behind(p.folder), nil
@@ -169,7 +170,7 @@ func (c *call) unpinned(p *page) (at []byte, pinned bool, err error) {
 	case known && keys <= mostAtOnce && l.delimiter == nil:
 		return c.atOnce(p, int64(l.limit)+1)
 	case l.count, known && keys > mostUnpinned:
-		return l.start, false, nil
+		return l.Start, false, nil
 	}
 	return c.glimpse(p)
 }
@@ -178,12 +179,12 @@ func (c *call) unpinned(p *page) (at []byte, pinned bool, err error) {
 // before the stream does.
 func (c *call) glimpse(p *page) (at []byte, pinned bool, err error) {
 	l := p.list
-	r := l.request()
+	r := l.Request()
 	r.KeysOnly = l.KeysOnly
 	in, err := c.store.RangeStream(c.ctx(), &r)
 	if e := problem.From(err); e != nil && e.Code == problem.NotSupported {
 		if l.delimiter != nil {
-			return l.start, false, nil
+			return l.Start, false, nil
 		}
 		return c.atOnce(p, min(int64(l.limit)+1, carefulPage))
 	}
@@ -199,7 +200,7 @@ func (c *call) glimpse(p *page) (at []byte, pinned bool, err error) {
 		fallthrough
 	case err != nil && problem.From(err).Code.Info().Retryable:
 		p.more = false
-		return l.start, false, nil
+		return l.Start, false, nil
 	case err != nil:
 		return nil, false, err
 	}
@@ -244,12 +245,12 @@ func (g *glimpsed) all(yield func(wire.KeyValue, error) bool) {
 // atOnce reads up to limit keys by one Range, which tells the revision and the count of the whole range.
 func (c *call) atOnce(p *page, limit int64) (at []byte, pinned bool, err error) {
 	l := p.list
-	r := l.request()
+	r := l.Request()
 	r.KeysOnly, r.Limit = l.KeysOnly, limit
 	answer, err := c.read(&r, l.consistency)
 	if e := problem.From(err); e != nil && e.Code == problem.ResultTooLarge {
 		c.api.sizes.set(l, largeRange)
-		return l.start, false, nil
+		return l.Start, false, nil
 	}
 	if err != nil {
 		return nil, false, err
@@ -264,7 +265,7 @@ func (c *call) atOnce(p *page, limit int64) (at []byte, pinned bool, err error) 
 	if err := c.take(p, each(answer.KVs.All()), math.MaxInt); err != nil || p.more || !answer.More {
 		return nil, true, err
 	}
-	return keyAfter(p.last), true, nil
+	return keyrange.After(p.last), true, nil
 }
 
 // each is the key-values of an answer that is there.

@@ -30,7 +30,7 @@ func (a *API) patchKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	change, err := c.readPatch()

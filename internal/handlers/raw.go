@@ -18,7 +18,7 @@ func (a *API) getRaw(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	answer, err := c.one(key, read)
@@ -83,15 +83,15 @@ func (a *API) putRaw(c *call) error {
 	if err != nil {
 		return err
 	}
-	b := putBody{hasValue: true, ttl: c.query.integer("ttl", 0, 1, maxTTL)}
-	if text, ok := c.query.text("lease"); ok {
+	b := putBody{hasValue: true, ttl: c.query.Integer("ttl", 0, 1, maxTTL)}
+	if text, ok := c.query.Text("lease"); ok {
 		if b.lease, err = kvjson.ParseID(text); err != nil || b.lease == 0 {
-			c.query.fault("lease", problem.InvalidParameter, "lease must be 1 to 16 hex digits, not all 0")
+			c.query.Fault("lease", problem.InvalidParameter, "lease must be 1 to 16 hex digits, not all 0")
 		}
 	}
-	b.ignoreLease = c.query.boolean("ignore_lease")
+	b.ignoreLease = c.query.Boolean("ignore_lease")
 	if count(b.lease != 0, b.ttl != 0, b.ignoreLease) > 1 {
-		c.query.fault("lease", problem.InvalidParameter, "give one of lease, ttl and ignore_lease")
+		c.query.Fault("lease", problem.InvalidParameter, "give one of lease, ttl and ignore_lease")
 	}
 	if !announced(c.r) {
 		return problem.New(problem.LengthRequired, "send Content-Length (0 for an empty value), or the body chunked")

@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"context"
+
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -12,10 +14,10 @@ type consistency struct {
 	notOlderThan int64
 }
 
-func (q *query) consistency() consistency {
+func (q *params) consistency() consistency {
 	return consistency{
-		serializable: q.choice("consistency", "linearizable", "linearizable", "serializable") == "serializable",
-		notOlderThan: q.integer("not_older_than", 0, 1, maxInt64),
+		serializable: q.Choice("consistency", "linearizable", "linearizable", "serializable") == "serializable",
+		notOlderThan: q.Integer("not_older_than", 0, 1, maxInt64),
 	}
 }
 
@@ -54,4 +56,23 @@ func (how consistency) check(revision int64) error {
 func isFuture(err error) bool {
 	e := problem.From(err)
 	return e != nil && e.Code == problem.FutureRevision
+}
+
+// pin reads the revision that a walk is to be made at, the present one for 0, and refuses one that etcd does not have
+// (any more, or yet). It asks for a single key, which costs nothing and needs no right beyond that to the range.
+func (c *call) pin(key []byte, revision int64, how consistency) (int64, error) {
+	ctx, cancel := context.WithTimeout(c.ctx(), c.api.options.RequestTimeout)
+	defer cancel()
+	whole := c.r
+	c.r = whole.WithContext(ctx)
+	defer func() { c.r = whole }()
+	answer, err := c.read(&wire.RangeRequest{Key: key, Revision: revision, CountOnly: true}, how)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Free()
+	if revision == 0 {
+		revision = answer.Header.Revision
+	}
+	return revision, nil
 }

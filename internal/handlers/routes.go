@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -27,6 +28,8 @@ type route struct {
 	// long marks routes that live as long as they make progress: they bound each of their steps by the default time-out,
 	// and only timeout= bounds the whole.
 	long bool
+	// live marks routes whose answer goes on, which bound their time by themselves.
+	live bool
 }
 
 // The routing table. HEAD comes with every GET, OPTIONS with every path.
@@ -46,6 +49,8 @@ func table() []route {
 		{method: "GET", pattern: "/v1/export", operation: "exportKeys", handle: (*API).exportKeys, long: true},
 		{method: "POST", pattern: "/v1/import", operation: "importKeys", handle: (*API).importKeys, writes: true, long: true},
 		{method: "GET", pattern: "/v1/search", operation: "searchKeys", handle: (*API).searchKeys, long: true},
+		{method: "GET", pattern: "/v1/watch", operation: "watch", handle: (*API).watch, live: true},
+		{method: "GET", pattern: "/v1/watch/poll", operation: "pollEvents", handle: (*API).pollEvents, live: true},
 		{method: "POST", pattern: "/v1/maintenance/compact", operation: "compact", handle: (*API).compact, writes: true},
 		{method: "POST", pattern: "/v1/maintenance/epoch", operation: "renewEpoch", handle: (*API).renewEpoch, writes: true},
 
@@ -131,7 +136,7 @@ func (a *API) nearestPath(path string) string {
 	for _, rt := range a.routes {
 		known = append(known, strings.TrimSuffix(rt.pattern, "/*"))
 	}
-	if near := nearest(strings.TrimSuffix(path, "/"), known); near != "" {
+	if near := kvjson.Nearest(strings.TrimSuffix(path, "/"), known); near != "" {
 		return near
 	}
 	for _, p := range known { // a known first part with a wrong rest

@@ -7,8 +7,10 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/scan"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -43,11 +45,11 @@ func (a *API) searchKeys(c *call) error {
 		return err
 	}
 	q := c.search()
-	q.Options = kvjson.Options{Encoding: c.query.encoding(), KeysOnly: c.query.boolean("keys_only")}
+	q.Options = kvjson.Options{Encoding: c.query.Encoding(), KeysOnly: c.query.Boolean("keys_only")}
 	how := c.query.consistency()
-	revision := c.query.integer("revision", 0, 1, maxInt64)
+	revision := c.query.Integer("revision", 0, 1, maxInt64)
 	text := c.query.cursorText()
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	q.hash = q.parameters(&keys, revision)
@@ -56,48 +58,48 @@ func (a *API) searchKeys(c *call) error {
 		return err
 	}
 	if at != nil {
-		keys.start, revision = keyAfter(at.key), at.revision
+		keys.Start, revision = keyrange.After(at.key), at.revision
 	}
-	if revision, err = c.pin(keys.start, revision, how); err != nil {
+	if revision, err = c.pin(keys.Start, revision, how); err != nil {
 		return err
 	}
 	if c.r.Method == http.MethodHead {
 		c.startStream()
 		return nil
 	}
-	s := c.newScan(keys.start, keys.end, revision, how)
-	s.request.KeysOnly = q.KeysOnly && !q.value
-	s.most = q.budget + 1 // the one behind the budget tells that there are more
+	s := c.newScan(keys.Start, keys.End, revision, how)
+	s.Request.KeysOnly = q.KeysOnly && !q.value
+	s.Most = q.budget + 1 // the one behind the budget tells that there are more
 	return c.runSearch(s, &q)
 }
 
 // search reads what to look for.
 func (c *call) search() (q search) {
-	contains, _ := c.query.keyText("contains")
-	if len(contains) == 0 && c.query.faults == nil {
-		c.query.fault("contains", problem.InvalidParameter, "contains names the text to look for; it may not be empty")
+	contains, _ := c.query.Key("contains")
+	if len(contains) == 0 && !c.query.Faulty() {
+		c.query.Fault("contains", problem.InvalidParameter, "contains names the text to look for; it may not be empty")
 	}
 	q.contains = contains
-	if c.query.boolean("ignore_case") {
+	if c.query.Boolean("ignore_case") {
 		if !utf8.Valid(contains) {
-			c.query.fault("ignore_case", problem.InvalidParameter, "only text has upper and lower case, and contains is not UTF-8")
+			c.query.Fault("ignore_case", problem.InvalidParameter, "only text has upper and lower case, and contains is not UTF-8")
 		} else {
 			q.folded = regexp.MustCompile("(?i)" + regexp.QuoteMeta(string(contains)))
 		}
 	}
-	in := c.query.choice("in", "both", "key", "value", "both")
+	in := c.query.Choice("in", "both", "key", "value", "both")
 	q.key, q.value = in != "value", in != "key"
-	q.budget = c.query.integer("budget", defaultBudget, 1, mostBudget)
-	q.limit = c.query.integer("limit", mostBudget, 1, mostBudget)
+	q.budget = c.query.Integer("budget", defaultBudget, 1, mostBudget)
+	q.limit = c.query.Integer("limit", mostBudget, 1, mostBudget)
 	return q
 }
 
 // parameters is the hash of what a cursor belongs to.
-func (q *search) parameters(keys *keyRange, revision int64) uint64 {
+func (q *search) parameters(keys *keyrange.Range, revision int64) uint64 {
 	var h parameterHash
 	h.bytes([]byte("search"))
-	h.bytes(keys.start)
-	h.bytes(keys.end)
+	h.bytes(keys.Start)
+	h.bytes(keys.End)
 	h.bytes(q.contains)
 	h.flag(q.folded != nil)
 	h.flag(q.key)
@@ -107,11 +109,11 @@ func (q *search) parameters(keys *keyRange, revision int64) uint64 {
 }
 
 // runSearch writes the lines of the search.
-func (c *call) runSearch(s *scan, q *search) error {
+func (c *call) runSearch(s *scan.Scan, q *search) error {
 	var scanned, matches int64
 	var last []byte
 	more := false
-	for kv, err := range s.all(c.ctx()) {
+	for kv, err := range s.All(c.ctx()) {
 		if err != nil {
 			return err
 		}
@@ -151,11 +153,11 @@ func (c *call) searchProgress(scanned int64) error {
 }
 
 // endSearch appends the end line.
-func (c *call) endSearch(s *scan, q *search, scanned int64, last []byte, more bool) error {
-	k := cursor{hash: q.hash, revision: s.request.Revision, count: -1, key: last}
+func (c *call) endSearch(s *scan.Scan, q *search, scanned int64, last []byte, more bool) error {
+	k := cursor{hash: q.hash, revision: s.Request.Revision, count: -1, key: last}
 	if more {
 		var err error
-		if k.epoch, err = c.api.epoch.current(c.ctx()); err != nil {
+		if k.epoch, err = c.api.epoch.Current(c.ctx()); err != nil {
 			return err
 		}
 	}
@@ -165,7 +167,7 @@ func (c *call) endSearch(s *scan, q *search, scanned int64, last []byte, more bo
 		c.body = append(k.appendTo(append(c.body, `"cursor":"`...)), `",`...)
 	}
 	c.intMember("scanned", scanned)
-	c.intMember("revision", s.request.Revision)
+	c.intMember("revision", s.Request.Revision)
 	c.closeObject()
 	return nil
 }

@@ -31,11 +31,11 @@ func (a *API) handle(c *call) error {
 	if err := a.guard(c); err != nil {
 		return err
 	}
-	if err := c.query.parse(c.r.URL.RawQuery); err != nil {
+	if err := c.query.Parse(c.r.URL.RawQuery); err != nil {
 		return err
 	}
-	c.query.common()
-	if !c.route.long || c.query.timeout > 0 {
+	c.query.Common()
+	if !c.route.live && (!c.route.long || c.query.Timeout > 0) {
 		ctx, cancel := context.WithTimeout(c.r.Context(), a.limit(&c.query))
 		defer cancel()
 		c.r = c.r.WithContext(ctx)
@@ -49,11 +49,11 @@ func (a *API) handle(c *call) error {
 }
 
 // limit is the time that the call has: what it asks for, else the default, and what it wants to wait for on top.
-func (a *API) limit(q *query) time.Duration {
-	if q.timeout > 0 {
-		return time.Duration(q.timeout) * time.Second
+func (a *API) limit(q *params) time.Duration {
+	if q.Timeout > 0 {
+		return time.Duration(q.Timeout) * time.Second
 	}
-	return a.options.RequestTimeout + time.Duration(q.waiting())*time.Second
+	return a.options.RequestTimeout + time.Duration(q.Waiting())*time.Second
 }
 
 // end is the panic guard, the measuring and the recycling. A panic after the first byte can only cut the answer.

@@ -43,9 +43,9 @@ func (s *rangeSizes) set(l *list, keys int64) {
 // slot finds the range's place. With its values a range is another one than without, since they decide the bytes.
 func (s *rangeSizes) slot(l *list) (slot *atomic.Uint64, tag uint64) {
 	h := fnv.New64a()
-	_, _ = h.Write(l.start) // never fails
+	_, _ = h.Write(l.Start) // never fails
 	_, _ = h.Write([]byte{0, 0})
-	_, _ = h.Write(l.end)
+	_, _ = h.Write(l.End)
 	sum := h.Sum64()
 	if l.KeysOnly {
 		sum = ^sum

@@ -61,7 +61,7 @@ func (c *call) finishStream(err error) {
 	if err != nil {
 		e := problem.From(err)
 		c.body = append(c.body, `{"type":"error","error":`...)
-		c.body = c.appendProblem(c.body, e, e.Code.Info())
+		c.body = c.appendProblem(c.body, e)
 		c.body = append(c.body[:len(c.body)-1], "}\n"...)
 		if e.Code == problem.Internal {
 			c.api.options.Logger.ErrorContext(c.ctx(), "internal error in a stream",

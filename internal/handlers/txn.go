@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -42,8 +43,8 @@ const etcdMaxOperations = 128
 
 // txn answers POST /v1/txn.
 func (a *API) txn(c *call) error {
-	o := txnOptions{encoding: c.query.encoding(), dryRun: c.query.boolean("dry_run"), consistency: c.query.consistency()}
-	if err := c.query.done(); err != nil {
+	o := txnOptions{encoding: c.query.Encoding(), dryRun: c.query.Boolean("dry_run"), consistency: c.query.consistency()}
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	body, err := c.readBody()
@@ -145,7 +146,7 @@ func tooManyOperations(err error) error {
 func (t *transaction) plan(serializable bool) plan {
 	p := plan{decision: t.when, branches: [2][]wire.Op{operations(t.then, serializable), operations(t.otherwise, serializable)}}
 	if len(t.then) == 0 && len(t.otherwise) == 0 && !serializable {
-		hidden := wire.Op{Range: &wire.RangeRequest{Key: []byte(firstKey), CountOnly: true}}
+		hidden := wire.Op{Range: &wire.RangeRequest{Key: []byte(keyrange.FirstKey), CountOnly: true}}
 		if len(t.when) > 0 { // a key that the caller may read, or the conditions would be refused as well
 			hidden.Range.Key, hidden.Range.End = t.when[0].Key, t.when[0].End
 		}

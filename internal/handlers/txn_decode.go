@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -122,7 +123,7 @@ func checkTxnKey(d *kvjson.Decoder, key []byte, given bool) error {
 	case len(key) == 0:
 		return d.Invalid("key", "the key is empty; etcd has no empty keys")
 	case key[0] == 0:
-		return problem.From(reservedRange()).AtPointer(d.Pointer("key"))
+		return problem.From(keyrange.Reserved()).AtPointer(d.Pointer("key"))
 	}
 	return nil
 }
@@ -152,18 +153,18 @@ func (r *txnRange) resolve(d *kvjson.Decoder) (key, end []byte, whole bool, err 
 	case r.hasKey:
 		return r.key, nil, false, checkTxnKey(d, r.key, true)
 	}
-	var found keyRange
+	var found keyrange.Range
 	member := "to"
 	if r.hasPrefix {
 		member = "prefix"
-		found, err = rangeOfPrefix(r.prefix, false)
+		found, err = keyrange.OfPrefix(r.prefix, false)
 	} else {
-		found, err = rangeBetween(r.from, r.to, false)
+		found, err = keyrange.Between(r.from, r.to, false)
 	}
 	if err != nil {
 		return nil, nil, false, problem.From(err).AtPointer(d.Pointer(member))
 	}
-	return found.start, found.end, found.whole, nil
+	return found.Start, found.End, found.Whole, nil
 }
 
 // compare reads one entry of if.

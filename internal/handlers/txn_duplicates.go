@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -71,5 +72,5 @@ func deletes(d *wire.DeleteRequest, key string) bool {
 	if d.End == nil {
 		return key == string(d.Key)
 	}
-	return key >= string(d.Key) && (string(d.End) == openEnd || key < string(d.End))
+	return key >= string(d.Key) && (string(d.End) == keyrange.OpenEnd || key < string(d.End))
 }

@@ -12,7 +12,7 @@ import (
 // version answers GET /version: the gateway's version, and those of etcd as far as it answers. The members etcdserver,
 // etcdcluster and storage are spelled as etcd's own /version spells them, which clients look at.
 func (a *API) version(c *call) error {
-	if err := c.query.done(); err != nil {
+	if err := c.query.Done(); err != nil {
 		return err
 	}
 	c.openObject()
@@ -24,7 +24,7 @@ func (a *API) version(c *call) error {
 	if versions.storage != "" {
 		c.textMember("storage", versions.storage)
 	}
-	if epoch, err := a.epoch.current(c.ctx()); err == nil {
+	if epoch, err := a.epoch.Current(c.ctx()); err == nil {
 		c.textMember("epoch", epoch)
 	}
 	c.closeObject()

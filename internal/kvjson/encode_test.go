@@ -163,15 +163,15 @@ func TestEvents(t *testing.T) {
 	const prev = `,"prev_kv":{"key":"k","value":"u","create_revision":2,"mod_revision":2,"version":1}`
 	tests := []struct {
 		name string
-		e    kvjson.Event
+		e    wire.Event
 		o    kvjson.Options
 		want string
 	}{
-		{"put", kvjson.Event{KV: kv}, kvjson.Options{}, `{"type":"put","kv":{"key":"k","value":"v","create_revision":2,"mod_revision":3,"version":2,"lease":"00000000000000ff"}}`},
-		{"put with the former", kvjson.Event{KV: old, PrevKV: &old}, kvjson.Options{}, `{"type":"put","kv":{"key":"k","value":"u","create_revision":2,"mod_revision":2,"version":1}` + prev + `}`},
-		{"delete", kvjson.Event{Delete: true, KV: wire.KeyValue{Key: []byte("k"), ModRevision: 4}}, kvjson.Options{}, `{"type":"delete","kv":{"key":"k","mod_revision":4}}`},
-		{"delete with the former", kvjson.Event{Delete: true, KV: wire.KeyValue{Key: []byte("k"), ModRevision: 4}, PrevKV: &old}, kvjson.Options{}, `{"type":"delete","kv":{"key":"k","mod_revision":4}` + prev + `}`},
-		{"delete of a binary key", kvjson.Event{Delete: true, KV: wire.KeyValue{Key: []byte("\xff"), ModRevision: 4}}, kvjson.Options{KeysOnly: true}, `{"type":"delete","kv":{"key_base64":"/w==","mod_revision":4}}`},
+		{"put", wire.Event{KV: kv}, kvjson.Options{}, `{"type":"put","kv":{"key":"k","value":"v","create_revision":2,"mod_revision":3,"version":2,"lease":"00000000000000ff"}}`},
+		{"put with the former", wire.Event{KV: old, PrevKV: &old}, kvjson.Options{}, `{"type":"put","kv":{"key":"k","value":"u","create_revision":2,"mod_revision":2,"version":1}` + prev + `}`},
+		{"delete", wire.Event{Delete: true, KV: wire.KeyValue{Key: []byte("k"), ModRevision: 4}}, kvjson.Options{}, `{"type":"delete","kv":{"key":"k","mod_revision":4}}`},
+		{"delete with the former", wire.Event{Delete: true, KV: wire.KeyValue{Key: []byte("k"), ModRevision: 4}, PrevKV: &old}, kvjson.Options{}, `{"type":"delete","kv":{"key":"k","mod_revision":4}` + prev + `}`},
+		{"delete of a binary key", wire.Event{Delete: true, KV: wire.KeyValue{Key: []byte("\xff"), ModRevision: 4}}, kvjson.Options{KeysOnly: true}, `{"type":"delete","kv":{"key_base64":"/w==","mod_revision":4}}`},
 	}
 	for _, tt := range tests {
 		if got := string(kvjson.AppendEvent(nil, tt.e, tt.o)); got != tt.want {

@@ -6,18 +6,9 @@ import (
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
-// Event is one change of one key.
-type Event struct {
-	// Delete says that the key was deleted; KV then has only its key and the revision of the deletion.
-	Delete bool
-	KV     wire.KeyValue
-	// PrevKV is the key-value before the change; nil when it was not asked for or there was none.
-	PrevKV *wire.KeyValue
-}
-
 // AppendEvent appends the event: `{"type":"put","kv":{…},"prev_kv":{…}}`, or `{"type":"delete","kv":{key,
 // mod_revision},"prev_kv":{…}}`.
-func AppendEvent(dst []byte, e Event, o Options) []byte {
+func AppendEvent(dst []byte, e wire.Event, o Options) []byte {
 	if e.Delete {
 		dst = append(dst, `{"type":"delete","kv":{`...)
 		dst = AppendKey(dst, e.KV.Key, o.Encoding)

@@ -42,6 +42,13 @@ type (
 		Succeeded bool
 		Results   []any
 	}
+	watchTree struct {
+		Header                      wire.Header
+		ID, Compact                 int64
+		Created, Canceled, Fragment bool
+		Reason                      string
+		Events                      []wire.Event
+	}
 )
 
 func headerOf(h *etcdserverpb.ResponseHeader) wire.Header {
@@ -86,6 +93,17 @@ func theirs(t *testing.T, m proto.Message) any {
 			}
 		}
 		return tree
+	case *etcdserverpb.WatchResponse:
+		tree := watchTree{headerOf(m.GetHeader()), m.GetWatchId(), m.GetCompactRevision(), m.GetCreated(), m.GetCanceled(), m.GetFragment(), m.GetCancelReason(), nil}
+		for _, e := range m.GetEvents() {
+			event := wire.Event{Delete: e.GetType() == mvccpb.Event_DELETE, KV: keyValueOf(e.GetKv())}
+			if e.PrevKv != nil {
+				prev := keyValueOf(e.GetPrevKv())
+				event.PrevKV = &prev
+			}
+			tree.Events = append(tree.Events, event)
+		}
+		return tree
 	}
 	t.Fatalf("no tree of %T", m)
 	return nil
@@ -125,6 +143,14 @@ func txnOf(r *wire.TxnResponse) txnTree {
 	return tree
 }
 
+func watchOf(r *wire.WatchResponse) watchTree {
+	tree := watchTree{r.Header, r.WatchID, r.CompactRevision, r.Created, r.Canceled, r.Fragment, r.CancelReason, nil}
+	for e := range r.Events.All() {
+		tree.Events = append(tree.Events, e)
+	}
+	return tree
+}
+
 // ours is the tree of the bytes as an answer of the same kind as m.
 func ours(t *testing.T, m proto.Message, body, prefix []byte) (any, error) {
 	t.Helper()
@@ -144,6 +170,13 @@ func ours(t *testing.T, m proto.Message, body, prefix []byte) (any, error) {
 	case *etcdserverpb.TxnResponse:
 		r, err := wire.ParseTxn(body, prefix)
 		return txnOf(&r), err
+	case *etcdserverpb.WatchResponse:
+		r, err := wire.ParseWatch(body, prefix)
+		tree := watchOf(&r)
+		if err == nil && r.Events.Len() != len(tree.Events) {
+			t.Fatalf("Len is %d, All gives %d", r.Events.Len(), len(tree.Events))
+		}
+		return tree, err
 	}
 	t.Fatalf("no parser of %T", m)
 	return nil, nil
@@ -180,6 +213,11 @@ func TestAnswersAreEtcdsMessages(t *testing.T) {
 		&etcdserverpb.DeleteRangeResponse{Header: header, Deleted: 2, PrevKvs: []*mvccpb.KeyValue{kv, {}}},
 		&etcdserverpb.TxnResponse{},
 		&etcdserverpb.TxnResponse{Header: header, Succeeded: true},
+		&etcdserverpb.WatchResponse{},
+		&etcdserverpb.WatchResponse{Header: header, WatchId: -1, Created: true, Canceled: true, Fragment: true, CompactRevision: 7, CancelReason: "no"},
+		&etcdserverpb.WatchResponse{WatchId: 9, Events: []*mvccpb.Event{
+			{Kv: kv}, {Type: mvccpb.Event_DELETE, Kv: kv, PrevKv: kv}, {}, {Type: 2, PrevKv: &mvccpb.KeyValue{}},
+		}},
 	} {
 		checkAnswer(t, m)
 	}
@@ -187,6 +225,7 @@ func TestAnswersAreEtcdsMessages(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		checkAnswer(t, randomRangeAnswer(r))
 		checkAnswer(t, randomTxnAnswer(r, 4))
+		checkAnswer(t, randomWatchAnswer(r))
 	}
 }
 
@@ -216,7 +255,11 @@ func namespaced(outside string) []proto.Message {
 	list := &etcdserverpb.RangeResponse{Kvs: []*mvccpb.KeyValue{in, out, in}}
 	put := &etcdserverpb.PutResponse{PrevKv: out}
 	deleted := &etcdserverpb.DeleteRangeResponse{PrevKvs: []*mvccpb.KeyValue{in, out}}
-	answers := []proto.Message{list, put, deleted}
+	answers := []proto.Message{
+		list, put, deleted,
+		&etcdserverpb.WatchResponse{Events: []*mvccpb.Event{{Kv: in}, {Kv: out}}},
+		&etcdserverpb.WatchResponse{Events: []*mvccpb.Event{{Kv: in, PrevKv: out}}},
+	}
 	var ops []*etcdserverpb.ResponseOp
 	for _, op := range []*etcdserverpb.ResponseOp{
 		{Response: &etcdserverpb.ResponseOp_ResponseRange{ResponseRange: list}},
@@ -279,6 +322,13 @@ func keysOf(tree any) (kvs []wire.KeyValue) {
 	case txnTree:
 		for _, r := range tree.Results {
 			kvs = append(kvs, keysOf(r)...)
+		}
+	case watchTree:
+		for _, e := range tree.Events {
+			kvs = append(kvs, e.KV)
+			if e.PrevKV != nil {
+				kvs = append(kvs, *e.PrevKV)
+			}
 		}
 	}
 	return kvs
@@ -399,7 +449,7 @@ func TestFreeIsHarmlessTwiceAndWithoutMemory(t *testing.T) {
 func FuzzHostileAnswers(f *testing.F) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 9))
-		for _, m := range []proto.Message{randomRangeAnswer(r), randomTxnAnswer(r, 3)} {
+		for _, m := range []proto.Message{randomRangeAnswer(r), randomTxnAnswer(r, 3), randomWatchAnswer(r)} {
 			body, err := proto.Marshal(m)
 			if err != nil {
 				f.Fatal(err)
@@ -415,7 +465,7 @@ func FuzzHostileAnswers(f *testing.F) {
 		f.Add(body, []byte("ns/"))
 	}
 	f.Fuzz(func(t *testing.T, body, prefix []byte) {
-		for _, m := range []proto.Message{&etcdserverpb.RangeResponse{}, &etcdserverpb.PutResponse{}, &etcdserverpb.DeleteRangeResponse{}, &etcdserverpb.TxnResponse{}} {
+		for _, m := range []proto.Message{&etcdserverpb.RangeResponse{}, &etcdserverpb.PutResponse{}, &etcdserverpb.DeleteRangeResponse{}, &etcdserverpb.TxnResponse{}, &etcdserverpb.WatchResponse{}} {
 			got, err := ours(t, m, body, nil)
 			if theirErr := proto.Unmarshal(body, m); err == nil && theirErr != nil {
 				t.Fatalf("%x: taken as %T, but the generated type says %v", body, m, theirErr)
@@ -475,6 +525,18 @@ func randomRangeAnswer(r *rand.Rand) *etcdserverpb.RangeResponse {
 	m := &etcdserverpb.RangeResponse{More: r.IntN(2) == 0, Count: randomInt(r), Kvs: randomKeyValues(r)}
 	if r.IntN(3) > 0 {
 		m.Header = &etcdserverpb.ResponseHeader{ClusterId: r.Uint64(), MemberId: r.Uint64(), Revision: randomInt(r), RaftTerm: r.Uint64() >> 32}
+	}
+	return m
+}
+
+func randomWatchAnswer(r *rand.Rand) *etcdserverpb.WatchResponse {
+	m := &etcdserverpb.WatchResponse{WatchId: randomInt(r), Fragment: r.IntN(2) == 0, Header: &etcdserverpb.ResponseHeader{Revision: randomInt(r)}}
+	for _, kv := range randomKeyValues(r) {
+		e := &mvccpb.Event{Kv: kv, Type: mvccpb.Event_EventType(r.IntN(2))}
+		if r.IntN(2) == 0 {
+			e.PrevKv = kv
+		}
+		m.Events = append(m.Events, e)
 	}
 	return m
 }

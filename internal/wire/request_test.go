@@ -42,6 +42,16 @@ var requests = []struct {
 	},
 	{"delete", &wire.DeleteRequest{Key: []byte("a"), End: []byte("b"), PrevKV: true}, &etcdserverpb.DeleteRangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), PrevKv: true}},
 	{"empty delete", &wire.DeleteRequest{}, &etcdserverpb.DeleteRangeRequest{}},
+	{
+		"watch",
+		&wire.WatchCreateRequest{Key: []byte("a"), End: []byte{0}, StartRevision: 1 << 40, PrevKV: true, WatchID: 300, Fragment: true},
+		&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{CreateRequest: &etcdserverpb.WatchCreateRequest{
+			Key: []byte("a"), RangeEnd: []byte{0}, StartRevision: 1 << 40, PrevKv: true, WatchId: 300, Fragment: true,
+		}}},
+	},
+	{"empty watch", &wire.WatchCreateRequest{}, &etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{CreateRequest: &etcdserverpb.WatchCreateRequest{}}}},
+	{"cancel", &wire.WatchCancelRequest{WatchID: 300}, &etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CancelRequest{CancelRequest: &etcdserverpb.WatchCancelRequest{WatchId: 300}}}},
+	{"progress", &wire.WatchProgressRequest{}, &etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_ProgressRequest{ProgressRequest: &etcdserverpb.WatchProgressRequest{}}}},
 	{"empty transaction", &wire.TxnRequest{}, &etcdserverpb.TxnRequest{}},
 }
 

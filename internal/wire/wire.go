@@ -2,7 +2,7 @@
 //
 // Requests are plain structs that append themselves to a buffer; answers are views whose byte slices alias the bytes
 // they were parsed from. There is no reflection and no object per key, which is what makes a list cheap. The package
-// knows the messages of etcdserverpb's KV service only; everything else goes through the generated types.
+// knows the messages of etcdserverpb's KV and Watch services only; everything else goes through the generated types.
 //
 // Parsing validates the whole message, so walking a parsed answer cannot fail. With a namespace prefix, every key is
 // checked to begin with it and is given without it: a key outside the namespace is an error and never a slice of one.

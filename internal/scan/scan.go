@@ -1,4 +1,5 @@
-package handlers
+// Package scan walks over a range of any size at one revision, in constant memory and through failures.
+package scan
 
 import (
 	"context"
@@ -8,60 +9,45 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
-// scan is a walk over a range at one revision, in the order of the keys and in constant memory: by RangeStream where the
+// Store is what a walk asks of etcd; *etcdclient.Client satisfies it.
+type Store interface {
+	Range(ctx context.Context, r *wire.RangeRequest) (*wire.RangeResponse, error)
+	RangeStream(ctx context.Context, r *wire.RangeRequest) (*etcdclient.RangeStream, error)
+}
+
+// Scan is a walk over a range at one revision, in the order of the keys and in constant memory: by RangeStream where the
 // server has it, else by pages of Range. When etcd or the way to it fails, the walk is opened again behind the last key,
 // at the same revision, and the client picks another member.
-type scan struct {
+type Scan struct {
 	store Store
-	// request is the range; its Revision must be given. Its Key moves on with the walk.
-	request wire.RangeRequest
+	// Request is the range. Its Key moves on with the walk.
+	Request wire.RangeRequest
 	// patience is how long etcd may take for the next piece. A long walk has no other time-out, so that its length does
 	// not decide whether it can succeed.
 	patience time.Duration
-	// most is the number of keys that the caller will take at most, 0 for all; it only keeps pages small.
-	most int64
+	// Most is the number of keys that the caller will take at most, 0 for all; it only keeps pages small.
+	Most int64
+	// Page is the limit of the next page, where the walk goes by pages.
+	Page int64
 
-	paged bool  // the server has no RangeStream
-	page  int64 // the limit of the next page
-	tries int   // openings in a row that gave no key
+	paged bool // the server has no RangeStream
+	tries int  // openings in a row that gave no key
 }
 
-// newScan prepares a walk over [key, end) at a revision that the store has reached.
-func (c *call) newScan(key, end []byte, revision int64, how consistency) *scan {
-	return &scan{
-		store:    c.store,
-		request:  wire.RangeRequest{Key: key, End: end, Revision: revision, Serializable: how.serializable},
-		patience: c.api.options.RequestTimeout,
-		page:     firstPage,
-	}
+// New prepares a walk over the range of the request, whose revision must be given and one that the store has reached.
+func New(store Store, request wire.RangeRequest, patience time.Duration) *Scan {
+	return &Scan{store: store, Request: request, patience: patience, Page: firstPage}
 }
 
-// pin reads the revision that a walk is to be made at, the present one for 0, and refuses one that etcd does not have
-// (any more, or yet). It asks for a single key, which costs nothing and needs no right beyond that to the range.
-func (c *call) pin(key []byte, revision int64, how consistency) (int64, error) {
-	ctx, cancel := context.WithTimeout(c.ctx(), c.api.options.RequestTimeout)
-	defer cancel()
-	whole := c.r
-	c.r = whole.WithContext(ctx)
-	defer func() { c.r = whole }()
-	answer, err := c.read(&wire.RangeRequest{Key: key, Revision: revision, CountOnly: true}, how)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Free()
-	if revision == 0 {
-		revision = answer.Header.Revision
-	}
-	return revision, nil
-}
-
-// all walks the range. A key-value aliases memory that is given back when the next one is asked for. An error is the last
+// All walks the range. A key-value aliases memory that is given back when the next one is asked for. An error is the last
 // thing that comes; without one the walk is complete, and etcd has said so.
-func (s *scan) all(ctx context.Context) iter.Seq2[wire.KeyValue, error] {
+func (s *Scan) All(ctx context.Context) iter.Seq2[wire.KeyValue, error] {
 	return func(yield func(wire.KeyValue, error) bool) {
 		for {
 			done, err := s.open(ctx, yield)
@@ -77,7 +63,7 @@ func (s *scan) all(ctx context.Context) iter.Seq2[wire.KeyValue, error] {
 }
 
 // open walks until the end, the caller's stop (both are done) or an error.
-func (s *scan) open(ctx context.Context, yield func(wire.KeyValue, error) bool) (done bool, err error) {
+func (s *Scan) open(ctx context.Context, yield func(wire.KeyValue, error) bool) (done bool, err error) {
 	if s.paged {
 		return s.pages(ctx, yield)
 	}
@@ -88,7 +74,7 @@ func (s *scan) open(ctx context.Context, yield func(wire.KeyValue, error) bool) 
 var errStalled = errors.New("etcd sent nothing")
 
 // stream walks by RangeStream, without a limit: etcd would count the rest of the range for one.
-func (s *scan) stream(ctx context.Context, yield func(wire.KeyValue, error) bool) (done bool, err error) {
+func (s *Scan) stream(ctx context.Context, yield func(wire.KeyValue, error) bool) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(s.patience, func() { cancel(errStalled) })
@@ -98,7 +84,7 @@ func (s *scan) stream(ctx context.Context, yield func(wire.KeyValue, error) bool
 			err = stalled(s.patience, err)
 		}
 	}()
-	request := s.request
+	request := s.Request
 	in, err := s.store.RangeStream(ctx, &request)
 	if err != nil {
 		return false, err
@@ -128,16 +114,16 @@ const (
 )
 
 // pages walks by Range.
-func (s *scan) pages(ctx context.Context, yield func(wire.KeyValue, error) bool) (done bool, err error) {
+func (s *Scan) pages(ctx context.Context, yield func(wire.KeyValue, error) bool) (done bool, err error) {
 	for {
-		request := s.request
-		request.Limit = s.page
-		if s.most > 0 {
-			request.Limit = min(s.page, s.most)
+		request := s.Request
+		request.Limit = s.Page
+		if s.Most > 0 {
+			request.Limit = min(s.Page, s.Most)
 		}
 		answer, err := s.readPage(ctx, &request)
-		if e := problem.From(err); e != nil && e.Code == problem.ResultTooLarge && s.page > 1 {
-			s.page = max(s.page/8, 1)
+		if e := problem.From(err); e != nil && e.Code == problem.ResultTooLarge && s.Page > 1 {
+			s.Page = max(s.Page/8, 1)
 			continue
 		}
 		if err != nil {
@@ -146,9 +132,9 @@ func (s *scan) pages(ctx context.Context, yield func(wire.KeyValue, error) bool)
 		more, size := answer.More, pageBytes(answer)
 		switch {
 		case size < wantPageBytes/2:
-			s.page = min(s.page*2, largestPage)
+			s.Page = min(s.Page*2, largestPage)
 		case size > wantPageBytes*2:
-			s.page = max(s.page/2, 1)
+			s.Page = max(s.Page/2, 1)
 		}
 		if !s.take(answer, yield) || !more {
 			return true, nil
@@ -156,7 +142,7 @@ func (s *scan) pages(ctx context.Context, yield func(wire.KeyValue, error) bool)
 	}
 }
 
-func (s *scan) readPage(ctx context.Context, r *wire.RangeRequest) (*wire.RangeResponse, error) {
+func (s *Scan) readPage(ctx context.Context, r *wire.RangeRequest) (*wire.RangeResponse, error) {
 	page, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	answer, err := s.store.Range(page, r)
@@ -179,7 +165,7 @@ func stalled(patience time.Duration, cause error) error {
 
 // take yields the key-values of one piece, moves the walk behind them and gives the piece's memory back; false means that
 // the caller has enough.
-func (s *scan) take(piece *wire.RangeResponse, yield func(wire.KeyValue, error) bool) bool {
+func (s *Scan) take(piece *wire.RangeResponse, yield func(wire.KeyValue, error) bool) bool {
 	defer piece.Free()
 	var last []byte
 	for kv := range piece.KVs.All() {
@@ -189,17 +175,17 @@ func (s *scan) take(piece *wire.RangeResponse, yield func(wire.KeyValue, error) 
 		last = kv.Key
 	}
 	if last != nil {
-		s.request.Key = keyAfter(last)
+		s.Request.Key = keyrange.After(last)
 		s.tries = 0
 	}
 	return true
 }
 
-// mostTries is how often in a row a walk is opened without getting further.
-const mostTries = 8
+// MostTries is how often in a row a walk is opened without getting further.
+const MostTries = 8
 
 // resume decides whether the walk goes on after an error, and waits a little; else it gives the error.
-func (s *scan) resume(ctx context.Context, err error) error {
+func (s *Scan) resume(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
@@ -212,14 +198,14 @@ func (s *scan) resume(ctx context.Context, err error) error {
 	if !e.Code.Info().Retryable && e.Code != problem.AuthExpired {
 		return err
 	}
-	if s.tries++; s.tries >= mostTries {
+	if s.tries++; s.tries >= MostTries {
 		return err
 	}
-	return pause(ctx, s.tries)
+	return Pause(ctx, s.tries)
 }
 
-// pause waits before try number n+1: doubling from 50 ms to 2 s, with jitter.
-func pause(ctx context.Context, n int) error {
+// Pause waits before try number n+1: doubling from 50 ms to 2 s, with jitter.
+func Pause(ctx context.Context, n int) error {
 	d := min(50*time.Millisecond<<min(n-1, 10), 2*time.Second)
 	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter needs no secrecy
 	defer timer.Stop()
@@ -229,13 +215,4 @@ func pause(ctx context.Context, n int) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// cursorText reads the cursor of a search or a history; it may not be empty.
-func (q *query) cursorText() string {
-	text, given := q.text("cursor")
-	if given && text == "" {
-		q.fault("cursor", problem.InvalidCursor, "the cursor is empty; leave it out for the first page")
-	}
-	return text
 }

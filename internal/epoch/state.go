@@ -1,10 +1,11 @@
-package handlers
+package epoch
 
 import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
-// epochState is what etcd keeps, under epochKey.
-type epochState struct {
+// state is what etcd keeps, under epochKey.
+type state struct {
 	// ID is the random part of the epoch.
 	ID string `json:"id"`
 	// Cluster is the id of the cluster that it was written in.
@@ -50,7 +51,7 @@ const (
 
 // look reads the state, judges it, and brings it up to date by compare-and-swap when the term has changed or it is due.
 // With renew it begins a new epoch. Where the state cannot be kept, the epoch is the cluster's id alone.
-func (k *epochKeeper) look(ctx context.Context, known epochKnown, renew bool) (epochKnown, error) {
+func (k *Keeper) look(ctx context.Context, known view, renew bool) (view, error) {
 	refresh := known.id != "" && time.Now().After(known.refresh)
 	for range maxEpochTries {
 		s, err := k.see(ctx)
@@ -75,7 +76,7 @@ func (k *epochKeeper) look(ctx context.Context, known epochKnown, renew bool) (e
 		}
 		return found, nil
 	}
-	return epochKnown{}, errEpochContended()
+	return view{}, errContended()
 }
 
 // sight is what one look has seen.
@@ -84,16 +85,16 @@ type sight struct {
 	floor  int64
 	header wire.Header
 	// state is what is kept, the zero state when there is none or it cannot be read; modified is its mod revision.
-	state    epochState
+	state    state
 	modified int64
 	// at is the position of the log, if it could be had.
 	at          position
 	hasPosition bool
 }
 
-func (k *epochKeeper) see(ctx context.Context) (*sight, error) {
-	s := &sight{floor: k.highest()}
-	answer, err := k.backend.Range(ctx, &wire.RangeRequest{Key: []byte(epochKey)})
+func (k *Keeper) see(ctx context.Context) (*sight, error) {
+	s := &sight{floor: k.Highest()}
+	answer, err := k.store.Range(ctx, &wire.RangeRequest{Key: []byte(epochKey)})
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (k *epochKeeper) see(ctx context.Context) (*sight, error) {
 	if kv, ok := answer.KVs.First(); ok {
 		s.modified = kv.ModRevision
 		if json.Unmarshal(kv.Value, &s.state) != nil {
-			s.state = epochState{} // not ours: it is replaced
+			s.state = state{} // not ours: it is replaced
 		}
 	}
 	s.at, s.hasPosition = k.position(ctx, s.header)
@@ -110,7 +111,7 @@ func (k *epochKeeper) see(ctx context.Context) (*sight, error) {
 }
 
 // next is the state brought up to date; fresh makes it a new epoch's.
-func (s *sight) next(fresh bool, known string) *epochState {
+func (s *sight) next(fresh bool, known string) *state {
 	n := s.state
 	n.Cluster, n.Revision = clusterText(s.header.ClusterID), s.header.Revision
 	if s.hasPosition {
@@ -126,7 +127,7 @@ func (s *sight) next(fresh bool, known string) *epochState {
 }
 
 // replaced tells whether there is no state yet, or what was seen is another history than what was known.
-func (k *epochKeeper) replaced(ctx context.Context, known epochKnown, s *sight) bool {
+func (k *Keeper) replaced(ctx context.Context, known view, s *sight) bool {
 	switch {
 	case s.state.ID == "", s.state.Cluster != clusterText(s.header.ClusterID), s.header.Revision < s.state.Revision:
 		return true
@@ -147,7 +148,7 @@ func (k *epochKeeper) replaced(ctx context.Context, known epochKnown, s *sight) 
 }
 
 // fellBack tells whether the raft log is not as far as it was.
-func (k *epochKeeper) fellBack(ctx context.Context, s *sight, was position) bool {
+func (k *Keeper) fellBack(ctx context.Context, s *sight, was position) bool {
 	for look := 1; s.hasPosition && s.at.below(was); look++ {
 		if look == positionLooks {
 			return true
@@ -164,8 +165,8 @@ func (k *epochKeeper) fellBack(ctx context.Context, s *sight, was position) bool
 
 // position asks the member that has just answered a linearizable read how far its log is. Any other member may lag behind
 // by any amount; this one has applied everything that was committed before the read.
-func (k *epochKeeper) position(ctx context.Context, h wire.Header) (p position, ok bool) {
-	for _, endpoint := range k.backend.Endpoints() {
+func (k *Keeper) position(ctx context.Context, h wire.Header) (p position, ok bool) {
+	for _, endpoint := range k.store.Endpoints() {
 		status, err := k.status(ctx, endpoint)
 		if err == nil && status.Header.MemberID == h.MemberID && status.Header.ClusterID == h.ClusterID {
 			return position{Term: status.RaftTerm, Index: status.RaftIndex}, true
@@ -174,19 +175,19 @@ func (k *epochKeeper) position(ctx context.Context, h wire.Header) (p position, 
 	return p, false
 }
 
-func (k *epochKeeper) status(ctx context.Context, endpoint string) (etcdclient.MemberStatus, error) {
+func (k *Keeper) status(ctx context.Context, endpoint string) (etcdclient.MemberStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
 	defer cancel()
-	return k.backend.Status(ctx, endpoint)
+	return k.store.Status(ctx, endpoint)
 }
 
 // write puts the state if nobody has written it since it was seen; nil without an error means that somebody has.
-func (k *epochKeeper) write(ctx context.Context, s *sight, next *epochState) (*wire.Header, error) {
+func (k *Keeper) write(ctx context.Context, s *sight, next *state) (*wire.Header, error) {
 	value, err := json.Marshal(next)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := k.backend.Txn(ctx, &wire.TxnRequest{
+	answer, err := k.store.Txn(ctx, &wire.TxnRequest{
 		If:   []wire.Compare{{Key: []byte(epochKey), Target: wire.TargetModRevision, Number: s.modified}}, // 0: there is none
 		Then: []wire.Op{{Put: &wire.PutRequest{Key: []byte(epochKey), Value: value}}},
 	})
@@ -202,35 +203,35 @@ func (k *epochKeeper) write(ctx context.Context, s *sight, next *epochState) (*w
 }
 
 // conclude is what is known after a look. In another history than the known one, what was seen before is no measure.
-func (k *epochKeeper) conclude(known epochKnown, s *epochState, h wire.Header) epochKnown {
+func (k *Keeper) conclude(known view, s *state, h wire.Header) view {
 	if known.id != s.ID {
 		k.revision.Store(uint64(h.Revision)) //nolint:gosec // revisions are positive
 		k.term.Store(h.RaftTerm)
 	}
 	k.cluster.Store(h.ClusterID)
-	k.observe(0, h)
-	return epochKnown{
+	k.Observe(0, h)
+	return view{
 		text: s.Cluster + "." + s.ID, id: s.ID, cluster: h.ClusterID, term: k.term.Load(), at: s.position,
-		revision: h.Revision, due: time.Now().Add(epochInterval), refresh: time.Now().Add(epochRefresh),
+		revision: h.Revision, due: time.Now().Add(interval), refresh: time.Now().Add(refreshInterval),
 	}
 }
 
 // withoutState is the epoch of a gateway whose etcd user may not keep the state; any other error stays one. A renewal that
 // nothing can be written for fails.
-func (k *epochKeeper) withoutState(ctx context.Context, cause error, renew bool) (epochKnown, error) {
+func (k *Keeper) withoutState(ctx context.Context, cause error, renew bool) (view, error) {
 	if renew || problem.From(cause).Code != problem.PermissionDenied {
-		return epochKnown{}, cause
+		return view{}, cause
 	}
-	status, err := k.backend.Status(ctx, "")
+	status, err := k.store.Status(ctx, "")
 	if err != nil {
-		return epochKnown{}, err
+		return view{}, err
 	}
 	h := status.Header
 	k.cluster.Store(h.ClusterID)
 	k.term.Store(h.RaftTerm)
-	return epochKnown{
+	return view{
 		text: clusterText(h.ClusterID), cluster: h.ClusterID, term: h.RaftTerm,
-		due: time.Now().Add(epochRefresh),
+		due: time.Now().Add(refreshInterval),
 	}, nil
 }
 
@@ -245,7 +246,7 @@ func superseded(stored, known string, before []string) []string {
 	return out
 }
 
-func clusterText(id uint64) string { return formatID(int64(id)) } //nolint:gosec // the same 64 bits
+func clusterText(id uint64) string { return fmt.Sprintf("%016x", id) }
 
 func randomID() string {
 	var b [8]byte

@@ -1,0 +1,127 @@
+package etcdclient
+
+import (
+	"strconv"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// maxRefusals is how many tokens in a row a watch lets etcd refuse: a new one may not have reached every member yet.
+const maxRefusals = 5
+
+// final says that an error ends a watch rather than interrupting it: etcd itself refused, and would again. What something
+// in front of it says, and what etcd does not explain, may be over in a moment.
+func (s *watchStream) final(e *Error) bool {
+	if e.Name == NameClosed {
+		return true
+	}
+	if _, known := knownByText[e.Message]; !known || !e.Answered {
+		return false
+	}
+	if e.follow == followRenew {
+		return !s.hub.client.identity.renewable()
+	}
+	switch e.problem {
+	case problem.Compacted, problem.PermissionDenied, problem.InvalidArgument, problem.Unauthenticated, problem.AuthExpired:
+		return true
+	default:
+		return false
+	}
+}
+
+// cancelReason is why etcd ended a watch.
+func cancelReason(r *wire.WatchResponse) *Error {
+	if r.CompactRevision == 0 {
+		return FromReason(r.CancelReason)
+	}
+	e := FromReason(rpctypes.ErrCompacted.Error())
+	e.CompactRevision = r.CompactRevision
+	return e
+}
+
+func errRevisionTooLarge(revision int64, limit int) *Error {
+	e := local(methodWatch, NameRevisionTooLarge, codes.ResourceExhausted, problem.RevisionTooLarge,
+		"revision "+strconv.FormatInt(revision, 10)+" is larger than max ("+itoa(limit)+")",
+		"one revision holds more bytes than the gateway takes")
+	e.Revision, e.Limit = revision, limit
+	return e
+}
+
+// errUncertain is for what only progress can tell the end of.
+func errUncertain() *Error {
+	return local(methodWatch, NameNotSupported, codes.Unimplemented, problem.NotSupported, "the member's progress cannot be trusted",
+		"this needs etcd 3.4.31, 3.5.13 or later: those before may report progress ahead of the events")
+}
+
+// The reasons for which watches are resumed; the metric's closed set.
+const (
+	resumeToken        = "token"
+	resumeNoLeader     = "no_leader"
+	resumeSilent       = "member_silent"
+	resumeNotConnected = "not_connected"
+	resumeConnection   = "connection_lost"
+	resumeCorrupt      = "corrupt"
+	resumeServer       = "server" // etcd, or something in front of it, ended the stream
+)
+
+func resumeReason(e *Error) string {
+	switch {
+	case e.follow == followRenew:
+		return resumeToken
+	case e.Name == "NoLeader":
+		return resumeNoLeader
+	case e.Name == NameMemberSilent:
+		return resumeSilent
+	case e.Name == NameNotConnected:
+		return resumeNotConnected
+	case e.Name == NameConnectionLost:
+		return resumeConnection
+	case e.Name == NameCorruptAnswer:
+		return resumeCorrupt
+	default:
+		return resumeServer
+	}
+}
+
+// trustsProgress says that a progress of the member comes after the events that it covers, which is so from etcd 3.4.31
+// and 3.5.13 on. Of an unknown version it is not known.
+func trustsProgress(m *member) bool {
+	text := m.version.Load()
+	if text == nil {
+		return false
+	}
+	v, ok := parseVersion(*text)
+	switch {
+	case !ok:
+		return false
+	case v[0] == 3 && v[1] == 4:
+		return v[2] >= 31
+	case v[0] == 3 && v[1] == 5:
+		return v[2] >= 13
+	default:
+		return v[0] > 3 || v[0] == 3 && v[1] > 5
+	}
+}
+
+// parseVersion reads major, minor and patch.
+func parseVersion(text string) (v [3]int, ok bool) {
+	text, _, _ = strings.Cut(text, "-")
+	text, _, _ = strings.Cut(text, "+")
+	parts := strings.Split(text, ".")
+	if len(parts) < 2 {
+		return v, false
+	}
+	for i, part := range parts[:min(len(parts), len(v))] {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return v, false
+		}
+		v[i] = n
+	}
+	return v, true
+}

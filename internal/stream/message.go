@@ -1,0 +1,59 @@
+package stream
+
+import (
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/kvjson"
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// The messages, as contract and asyncapi.yaml have them, each without its opening brace: a transport puts that in front, and
+// the id of the watch where a socket has many.
+
+func appendCreated(dst []byte, revision int64, epoch string) []byte {
+	dst = append(dst, `"type":"created","revision":`...)
+	dst = strconv.AppendInt(dst, revision, 10)
+	dst = append(dst, `,"epoch":`...)
+	dst = kvjson.AppendString(dst, []byte(epoch))
+	return append(dst, '}')
+}
+
+func appendRevision(dst []byte, kind string, revision int64) []byte {
+	dst = append(dst, `"type":"`...)
+	dst = append(dst, kind...)
+	dst = append(dst, `","revision":`...)
+	dst = strconv.AppendInt(dst, revision, 10)
+	return append(dst, '}')
+}
+
+// appendEvents appends the message of one revision; array is its text.
+func appendEvents(dst []byte, revision int64, array []byte) []byte {
+	dst = append(dst, `"type":"events","revision":`...)
+	dst = strconv.AppendInt(dst, revision, 10)
+	dst = append(dst, `,"events":`...)
+	dst = append(dst, array...)
+	return append(dst, '}')
+}
+
+const (
+	messageReset = `"type":"reset","reason":"compacted"}`
+	messageEnd   = `"type":"end"}`
+)
+
+// appendError appends the message that ends a watch: the problem with the revision to resume behind, when there is one.
+func (h *Hub) appendError(dst []byte, e *problem.Error, requestID string, delivered int64) []byte {
+	if _, told := e.Extra["revision"]; !told && delivered > 0 {
+		c := *e
+		c.Extra = map[string]any{"revision": delivered}
+		maps.Copy(c.Extra, e.Extra)
+		e = &c
+	}
+	dst = append(dst, `"type":"error","error":`...)
+	dst, _ = problem.Document{Base: h.options.PublicURL, RequestID: requestID}.Append(dst, e) // the extensions are numbers and texts of our own
+	return append(dst, '}')
+}
+
+// comeBack is how long a client is told to wait: what many are told must not be the same.
+func comeBack() time.Duration { return mostRetry/10 + jitter(mostRetry-mostRetry/10) }

@@ -1,0 +1,340 @@
+package stream
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/etcdrest/etcdrest/internal/keyrange"
+	"github.com/etcdrest/etcdrest/internal/kvjson"
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// op is a message of a client.
+type op struct {
+	name, id string
+	ttl      int64
+	token    string
+	request  Request
+
+	key, prefix, from, to             []byte
+	hasKey, hasPrefix, hasFrom, hasTo bool
+	heartbeat, timeout                int64
+	encoding, onCompacted             string
+	kinds                             []kinds
+}
+
+// The operations.
+const (
+	opWatch    = "watch"
+	opCancel   = "cancel"
+	opProgress = "progress"
+	opAuth     = "auth"
+	opLease    = "lease"
+	opPing     = "ping"
+)
+
+// act does what a message says. A message that is wrong is answered, and the socket stays.
+func (s *session) act(message []byte) {
+	var o op
+	err := kvjson.Decode(message, o.fields()...)
+	if err == nil {
+		err = s.do(&o)
+	}
+	if err != nil {
+		s.fault(o.id, err)
+	}
+}
+
+// fields are what any operation can have.
+func (o *op) fields() []kvjson.Field {
+	r := &o.request
+	return []kvjson.Field{
+		kvjson.Text("op", &o.name).Required().OneOf(opWatch, opCancel, opProgress, opAuth, opLease, opPing),
+		kvjson.Text("id", &o.id),
+		kvjson.Bytes("key", &o.key).Given(&o.hasKey),
+		kvjson.Bytes("prefix", &o.prefix).Given(&o.hasPrefix),
+		kvjson.Bytes("from", &o.from).Given(&o.hasFrom),
+		kvjson.Bytes("to", &o.to).Given(&o.hasTo),
+		kvjson.Int("start_revision", &r.Revision).Between(1, math.MaxInt64-1),
+		kvjson.Bool("snapshot", &r.Snapshot),
+		kvjson.Bool("prev_kv", &r.form.prevKV),
+		kvjson.Bool("keys_only", &r.form.options.KeysOnly),
+		kvjson.Array("events", o.event),
+		kvjson.Text("encoding", &o.encoding),
+		kvjson.Text("on_compacted", &o.onCompacted).OneOf(failWord, resyncWord),
+		kvjson.Text("epoch", &r.Epoch),
+		kvjson.Int("heartbeat", &o.heartbeat).Between(1, mostHeartbeat),
+		kvjson.Int("timeout", &o.timeout).Between(1, mostTimeout),
+		kvjson.Int("ttl", &o.ttl).Between(1, math.MaxInt32),
+		kvjson.Text("token", &o.token),
+	}
+}
+
+func (s *session) do(o *op) error {
+	switch o.name {
+	case opPing:
+		s.reply([]byte(`{"type":"pong"}`))
+		return nil
+	case opAuth:
+		return problem.New(problem.NotSupported, "this gateway asks nobody who they are")
+	}
+	if o.id == "" || len(o.id) > maxID {
+		return problem.New(problem.InvalidArgument, "id must have 1 to %d bytes", maxID).AtPointer("/id")
+	}
+	switch o.name {
+	case opCancel:
+		return s.cancelOp(o.id)
+	case opProgress:
+		return s.progressOp(o.id)
+	case opLease:
+		return s.leaseOp(o)
+	default:
+		return s.watchOp(o)
+	}
+}
+
+// maxID bounds the ids that clients choose.
+const maxID = 128
+
+// watchOp begins a watch.
+func (s *session) watchOp(o *op) error {
+	if err := o.resolve(); err != nil {
+		return err
+	}
+	return s.begin(o.id, &o.request, false)
+}
+
+// resolve makes the request of the parts.
+func (o *op) resolve() error {
+	r := &o.request
+	var ok bool
+	if r.form.options.Encoding, ok = kvjson.ParseEncoding(o.encoding); !ok {
+		return problem.New(problem.InvalidArgument, "encoding must be one of auto, base64, json").AtPointer("/encoding")
+	}
+	r.form.kinds = together(o.kinds)
+	r.Resync = o.onCompacted == resyncWord
+	r.Heartbeat, r.Timeout = time.Duration(o.heartbeat)*time.Second, time.Duration(o.timeout)*time.Second
+	if o.heartbeat == 0 {
+		r.Heartbeat = defaultHeartbeat * time.Second
+	}
+	if r.Snapshot && r.Revision != 0 {
+		return problem.New(problem.InvalidArgument, "a snapshot is of the present: give snapshot or start_revision, but not both").AtPointer("/snapshot")
+	}
+	return o.keys()
+}
+
+// keys resolves what is watched.
+func (o *op) keys() error {
+	var (
+		found keyrange.Range
+		err   error
+		place string
+	)
+	switch {
+	case o.hasKey && (o.hasPrefix || o.hasFrom || o.hasTo), o.hasPrefix && (o.hasFrom || o.hasTo):
+		return problem.New(problem.InvalidArgument, "name what is to be watched by one of key, prefix, or from and to").AtPointer("")
+	case o.hasKey && len(o.key) == 0:
+		return problem.New(problem.InvalidArgument, "the key is empty; name one, or watch a prefix").AtPointer("/key")
+	case o.hasKey && o.key[0] == 0:
+		return keyrange.Reserved().AtPointer("/key")
+	case o.hasKey:
+		o.request.Start = o.key
+		return nil
+	case o.hasPrefix:
+		place = "/prefix"
+		found, err = keyrange.OfPrefix(o.prefix, false)
+	case o.hasFrom || o.hasTo:
+		place = "/to"
+		found, err = keyrange.Between(o.from, o.to, false)
+	default:
+		return problem.New(problem.InvalidArgument, "name what is to be watched: key, prefix, or from and to (an empty prefix is everything)").AtPointer("")
+	}
+	if err != nil {
+		return problem.From(err).AtPointer(place)
+	}
+	o.request.Start, o.request.End = found.Start, found.End
+	return nil
+}
+
+// event reads one word of events.
+func (o *op) event(d *kvjson.Decoder) error {
+	word, err := d.Text()
+	if err != nil {
+		return err
+	}
+	kind, ok := kindOf(word)
+	if !ok {
+		return d.Invalid("", "events must be put or delete; leave it out for both")
+	}
+	o.kinds = append(o.kinds, kind)
+	return nil
+}
+
+// begin begins a watch in the background, so that a socket can begin many at once.
+func (s *session) begin(id string, r *Request, only bool) error {
+	w := &watch{only: only}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.watches[id] != nil, s.leases[id] != nil:
+		return problem.New(problem.DuplicateID, "the id %q is in use on this socket", id).AtPointer("/id")
+	case len(s.watches)+len(s.leases) >= s.hub.options.MaxWatches:
+		return problem.New(problem.RateLimited, "a socket may have %d watches and leases", s.hub.options.MaxWatches).With("limit", s.hub.options.MaxWatches)
+	case s.closed, s.closing != nil:
+		return nil
+	}
+	cancel, started := s.hub.spawn(func(ctx context.Context) { s.subscribe(ctx, id, w, r) })
+	if !started {
+		return s.hub.drained()
+	}
+	w.cancel = cancel
+	s.watches[id] = w
+	return nil
+}
+
+// subscribe is the beginning of a watch.
+func (s *session) subscribe(ctx context.Context, id string, w *watch, r *Request) {
+	c, err := s.hub.subscribe(ctx, r, s.requestID, s.wake)
+	s.mu.Lock()
+	gone := s.watches[id] != w
+	if err != nil || gone {
+		if !gone {
+			delete(s.watches, id)
+		}
+		s.mu.Unlock()
+		if c != nil {
+			c.close(s.hub.options.Linger)
+		}
+		if !gone {
+			s.refuse(id, w, err)
+		}
+		return
+	}
+	w.cursor = c
+	s.ids[c] = id
+	ending := s.closing != nil
+	s.mu.Unlock()
+	switch {
+	case w.cancelled:
+		c.stop(nil)
+	case ending:
+		c.stop(s.hub.drained())
+	default:
+		s.wake(c)
+	}
+}
+
+// refuse tells that a watch could not begin. The socket stays, unless it is there for that watch alone.
+func (s *session) refuse(id string, w *watch, err error) {
+	s.fault(id, err)
+	if w.only {
+		info := problem.From(err).Code.Info()
+		s.close(&closing{websocket.StatusCode(info.Close), string(info.Code)})
+	}
+}
+
+// adopt takes over a watch that has begun before the socket was there.
+func (s *session) adopt(id string, c *Cursor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watches[id], s.ids[c] = &watch{cursor: c, only: true, cancel: func() {}}, id
+	c.queued = true
+	s.ready = append(s.ready, c)
+}
+
+// finish lets go of a watch that has said its last message.
+func (s *session) finish(id string, c *Cursor) {
+	s.mu.Lock()
+	w := s.watches[id]
+	delete(s.watches, id)
+	delete(s.ids, c)
+	s.mu.Unlock()
+	c.close(s.hub.options.Linger)
+	if w == nil || !w.only {
+		return
+	}
+	end := &closing{websocket.StatusNormalClosure, ""}
+	if e := c.reason; e != nil {
+		info := e.Code.Info()
+		end = &closing{websocket.StatusCode(info.Close), string(info.Code)}
+	}
+	s.close(end)
+}
+
+// cancelOp ends a watch or a lease of the socket.
+func (s *session) cancelOp(id string) error {
+	s.mu.Lock()
+	w, l := s.watches[id], s.leases[id]
+	var c *Cursor
+	if w != nil {
+		w.cancelled, c = true, w.cursor
+	}
+	delete(s.leases, id)
+	s.mu.Unlock()
+	switch {
+	case c != nil:
+		c.stop(nil)
+	case w != nil: // it is about to begin, and ends then
+	case l != nil:
+		l.cancel()
+		s.reply(append(appendID(nil, id), messageEnd...))
+	default:
+		return problem.New(problem.InvalidArgument, "there is no watch with the id %q on this socket", id).AtPointer("/id")
+	}
+	return nil
+}
+
+// progressOp has a watch tell how far it is.
+func (s *session) progressOp(id string) error {
+	s.mu.Lock()
+	var c *Cursor
+	if w := s.watches[id]; w != nil {
+		c = w.cursor
+	}
+	s.mu.Unlock()
+	if c == nil {
+		return problem.New(problem.InvalidArgument, "there is no watch with the id %q on this socket", id).AtPointer("/id")
+	}
+	s.hub.spawn(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+		defer cancel()
+		if err := c.ask(ctx); err != nil {
+			s.hub.options.Logger.DebugContext(ctx, "progress", "error", err)
+		}
+	})
+	return nil
+}
+
+// fault answers a message that could not be acted on.
+func (s *session) fault(id string, err error) {
+	message := []byte{'{'}
+	if id != "" {
+		message = appendID(nil, id)
+	}
+	s.reply(s.hub.appendError(message, problem.From(err), s.requestID, 0))
+}
+
+// appendID opens a message with the id of its watch.
+func appendID(dst []byte, id string) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = kvjson.AppendString(dst, []byte(id))
+	return append(dst, ',')
+}
+
+func (s *session) describe() Stream {
+	d := s.connection.describe()
+	d.SentBytes = s.out.total()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.Watches = make([]WatchInfo, 0, len(s.ids))
+	for c, id := range s.ids {
+		d.Watches = append(d.Watches, c.describe(id))
+	}
+	for _, l := range s.leases {
+		d.Leases = append(d.Leases, l.describe())
+	}
+	return d
+}

@@ -1,0 +1,159 @@
+package stream
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/kvjson"
+	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/query"
+)
+
+// The bounds of a poll.
+const (
+	defaultWait = 30
+	mostWait    = 300
+	// pollBytes is about the most that one poll answers.
+	pollBytes = 1 << 20
+)
+
+// poll is a watch that answers once.
+type poll struct {
+	connection
+	cursor *Cursor
+	cancel context.CancelFunc
+	ready  chan struct{} // capacity 1
+	events []byte        // their texts, each with a comma behind it
+}
+
+var _ subscriber = (*poll)(nil)
+
+// Poll answers GET /v1/watch/poll: what has happened from start_revision on, as soon as there is something, or nothing when
+// the time to wait is over; and the revision to go on from. It gives the JSON document and the revision it covers.
+func (h *Hub) Poll(w http.ResponseWriter, r *http.Request, q *query.Query) (body []byte, revision int64, err error) {
+	wait := time.Duration(q.Integer("wait", defaultWait, 0, mostWait)) * time.Second
+	for _, name := range [...]string{"snapshot", "on_compacted", "heartbeat"} {
+		q.Refuse(name, "%s is for streams; a poll answers once", name)
+	}
+	request, err := requestOf(q)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := q.Done(); err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	p := &poll{connection: h.connect(w, r, overPoll), cancel: cancel, ready: make(chan struct{}, 1)}
+	if p.cursor, err = h.subscribe(ctx, request, p.requestID, func(*Cursor) { p.nudge() }); err != nil {
+		return nil, 0, err
+	}
+	defer p.cursor.close(h.options.PollLinger)
+	if err := h.enroll(p.id, p); err != nil {
+		return nil, 0, err
+	}
+	defer h.leave(p.id)
+	if err := p.gather(ctx, wait); err != nil {
+		return nil, 0, err
+	}
+	return p.document(), p.cursor.delivered, nil
+}
+
+// gather takes what there is, waiting for the first change until the time is over. What had happened before the poll is
+// there in any case, also when the caller does not want to wait.
+func (p *poll) gather(ctx context.Context, wait time.Duration) error {
+	over, late := time.NewTimer(wait), time.NewTimer(wait+stepTimeout)
+	defer over.Stop()
+	defer late.Stop()
+	if p.cursor.request.Revision != 0 {
+		p.cursor.asked.Store(p.cursor.present)
+		p.cursor.certify()
+	}
+	for timeIsOver := false; ; {
+		reason, err := p.take()
+		if err != nil || reason != nil || len(p.events) > 0 {
+			if len(p.events) > 0 {
+				return nil // what is ready is told; the next poll meets the reason
+			}
+			if err == nil {
+				err = reason
+			}
+			return err
+		}
+		if timeIsOver && p.cursor.delivered >= p.cursor.present {
+			return nil
+		}
+		select {
+		case <-p.ready:
+		case <-over.C:
+			timeIsOver = true
+		case <-late.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// take reads the cursor's feed up to the bound.
+func (p *poll) take() (reason *problem.Error, err error) {
+	c := p.cursor
+	c.mu.Lock()
+	feed, ended, reason := c.feed, c.ended, c.end
+	c.mu.Unlock()
+	if ended {
+		return reason, nil
+	}
+	var store [batchSize]*entry
+	for len(p.events) < pollBytes {
+		at := feed.take(c, store[:0])
+		if at.err != nil {
+			return nil, at.err
+		}
+		for _, e := range at.entries {
+			if array := e.array(c.request.form); len(array) > 0 {
+				p.events = append(append(p.events, array[1:len(array)-1]...), ',')
+			}
+			c.delivered = e.revision
+		}
+		if len(at.entries) == 0 {
+			c.delivered = max(c.delivered, at.head)
+			break
+		}
+	}
+	return nil, nil
+}
+
+// document is the answer.
+func (p *poll) document() []byte {
+	body := append([]byte(nil), `{"revision":`...)
+	body = strconv.AppendInt(body, p.cursor.delivered, 10)
+	body = append(body, `,"epoch":`...)
+	body = kvjson.AppendString(body, []byte(p.cursor.epoch))
+	body = append(body, `,"events":[`...)
+	if n := len(p.events); n > 0 {
+		body = append(body, p.events[:n-1]...)
+	}
+	body = append(body, `],"next_revision":`...)
+	body = strconv.AppendInt(body, p.cursor.delivered+1, 10)
+	return append(body, '}', '\n')
+}
+
+func (p *poll) nudge() {
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (p *poll) end(reason *problem.Error) { p.cursor.stop(reason) }
+func (p *poll) cut()                      { p.cancel() }
+func (p *poll) look(time.Time)            {}
+
+func (p *poll) describe() Stream {
+	d := p.connection.describe()
+	d.Watches = []WatchInfo{p.cursor.describe("")}
+	return d
+}

@@ -1,0 +1,92 @@
+package stream
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// etcd judges a watch when it is created, and never again: who has lost a right goes on watching. So the hub looks whether
+// the roles have changed, and then has each feed judged anew.
+
+// lookAtRoles has the feeds judged when the roles have changed since the last look.
+func (h *Hub) lookAtRoles(ctx context.Context) {
+	if !h.store.Authenticated() || h.watching() == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	revision, err := h.store.AuthRevision(ctx)
+	if err != nil {
+		return // the watches have their own way of finding out that etcd is gone
+	}
+	if h.authRevision.Swap(revision) != revision {
+		h.judge()
+	}
+}
+
+// judge has etcd judge every feed's range.
+func (h *Hub) judge() {
+	h.mu.Lock()
+	feeds := make([]*feed, 0, len(h.feeds))
+	for _, f := range h.feeds {
+		feeds = append(feeds, f)
+	}
+	h.mu.Unlock()
+	for _, f := range feeds {
+		h.spawn(f.judge)
+	}
+}
+
+// judge begins a watch of the feed's range at a revision that never comes. When that is denied, the feed has no right to go
+// on either.
+func (f *feed) judge(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	r := f.request(never)
+	r.Alone = true
+	told := make(verdict, 1)
+	watch := f.hub.store.Watch(r, told)
+	defer watch.Stop()
+	select {
+	case err := <-told:
+		if e := problem.From(err); e != nil && (e.Code == problem.PermissionDenied || e.Code == problem.Unauthenticated) {
+			f.watch.Stop()
+			f.Ended(err)
+		}
+	case <-ctx.Done():
+	}
+}
+
+// never is a revision that no store reaches.
+const never = math.MaxInt64 / 2
+
+// verdict is a watch of which only counts whether etcd accepts it.
+type verdict chan error
+
+var _ etcdclient.Watcher = verdict(nil)
+
+// Created implements etcdclient.Watcher.
+func (v verdict) Created() { v.tell(nil) }
+
+// Changes implements etcdclient.Watcher.
+func (verdict) Changes([]etcdclient.Change) {}
+
+// Progress implements etcdclient.Watcher.
+func (verdict) Progress(int64) {}
+
+// Lost implements etcdclient.Watcher.
+func (verdict) Lost(error) {}
+
+// Ended implements etcdclient.Watcher.
+func (v verdict) Ended(err error) { v.tell(err) }
+
+func (v verdict) tell(err error) {
+	select {
+	case v <- err:
+	default: // the first word counts
+	}
+}

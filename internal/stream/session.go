@@ -1,0 +1,298 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// session is one WebSocket with its watches and leases. The goroutine that serves the request reads; a writer exists only
+// while there is something to write, so an idle socket costs one goroutine. The writer alone sends, and ends the socket.
+type session struct {
+	connection
+	out     gathered
+	pinging atomic.Bool
+	pinged  time.Time      // look's own
+	writers sync.WaitGroup // at most one at a time
+
+	mu      sync.Mutex
+	raw     net.Conn          // nil until it is taken over
+	socket  *websocket.Conn   // nil until the handshake is done
+	ready   []*Cursor         // to be read
+	replies [][]byte          // messages of the session's own
+	watches map[string]*watch // by their ids
+	ids     map[*Cursor]string
+	leases  map[string]*lease
+	writing bool
+	// closing is how the socket is to end, once what is said before it has been written.
+	closing *closing
+	closed  bool
+}
+
+// watch is a watch of a session; its cursor is nil while it begins.
+type watch struct {
+	cursor    *Cursor
+	cancelled bool
+	cancel    func()
+	// only says that the socket is there for this watch alone, and ends with it.
+	only bool
+}
+
+// closing is the end of a socket.
+type closing struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+var _ subscriber = (*session)(nil)
+
+// maxMessage bounds what a client may send in one message.
+const maxMessage = 64 << 10
+
+func newSession(c connection) *session {
+	return &session{connection: c, watches: make(map[string]*watch), ids: make(map[*Cursor]string), leases: make(map[string]*lease)}
+}
+
+// serve reads until the socket ends, and then lets go of everything.
+func (s *session) serve() {
+	defer s.hub.leave(s.id)
+	s.mu.Lock()
+	s.writeLocked() // what was ready before there was a socket
+	s.mu.Unlock()
+	for s.readOne() {
+	}
+	s.drop()
+	s.writers.Wait()
+	_ = s.socket.CloseNow() // whatever is left
+}
+
+// readOne reads one message and acts on it; false when the socket is at its end.
+func (s *session) readOne() bool {
+	kind, message, err := s.socket.Read(context.Background()) //nolint:forbidigo // an upgraded request's context does not end with its peer
+	switch {
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return false // the library has closed with 1009
+	case err != nil:
+		return false
+	case kind != websocket.MessageText:
+		s.close(&closing{websocket.StatusUnsupportedData, "messages are JSON text"})
+	case !utf8.Valid(message):
+		s.close(&closing{websocket.StatusInvalidFramePayloadData, "messages are UTF-8"})
+	default:
+		s.act(message)
+	}
+	return true
+}
+
+// wake has the cursor read by the writer.
+func (s *session) wake(c *Cursor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !c.queued {
+		c.queued = true
+		s.ready = append(s.ready, c)
+	}
+	s.writeLocked()
+}
+
+// reply sends a message of the session's own.
+func (s *session) reply(message []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replies = append(s.replies, message)
+	s.writeLocked()
+}
+
+// close has the socket ended once everything before it is written. The first reason wins.
+func (s *session) close(c *closing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing == nil {
+		s.closing = c
+	}
+	s.writeLocked()
+}
+
+// writeLocked sees to it that there is a writer.
+func (s *session) writeLocked() {
+	if s.writing || s.closed || s.socket == nil {
+		return
+	}
+	s.writing = true
+	s.writers.Go(s.write)
+}
+
+// write sends what is ready until there is nothing left.
+func (s *session) write() {
+	var scratch []byte
+	for {
+		s.mu.Lock()
+		ready, replies, end := s.ready, s.replies, s.closing
+		s.ready, s.replies = nil, nil
+		for _, c := range ready {
+			c.queued = false
+		}
+		if s.closed || len(ready)+len(replies) == 0 && (end == nil || !s.doneLocked()) {
+			s.writing = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		if len(ready)+len(replies) == 0 {
+			s.hangUp(end)
+			return
+		}
+		var err error
+		if scratch, err = s.batch(scratch, replies, ready); err != nil {
+			s.hub.cutOff(err)
+			s.cut()
+			s.mu.Lock()
+			s.writing, s.closed = false, true
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+// doneLocked tells whether every watch that was ended has said so.
+func (s *session) doneLocked() bool {
+	return !slices.ContainsFunc(s.cursorsLocked(), (*Cursor).isStopped)
+}
+
+func (s *session) cursorsLocked() []*Cursor {
+	all := make([]*Cursor, 0, len(s.ids))
+	for c := range s.ids {
+		all = append(all, c)
+	}
+	return all
+}
+
+// batch writes the replies and what the cursors have, as one write to the network where it is not too much.
+func (s *session) batch(scratch []byte, replies [][]byte, ready []*Cursor) ([]byte, error) {
+	s.out.gather()
+	for _, m := range replies {
+		if err := s.out.message(m); err != nil {
+			return scratch, err
+		}
+	}
+	for _, c := range ready {
+		s.mu.Lock()
+		id, known := s.ids[c]
+		s.mu.Unlock()
+		if !known {
+			continue
+		}
+		f := &frames{out: &s.out, id: id}
+		var state readState
+		if scratch, state = c.read(scratch[:0], f, room); f.err != nil {
+			return scratch, f.err
+		}
+		switch state {
+		case readMore:
+			s.wake(c)
+		case readOver:
+			s.finish(id, c)
+		case readIdle:
+		}
+	}
+	return scratch, s.out.flush()
+}
+
+// frames sends each message as a frame of its own: nothing is gathered in dst, which only lends its memory.
+type frames struct {
+	out *gathered
+	id  string
+	err error
+}
+
+func (f *frames) begin(dst []byte, _ int64) []byte { return appendID(dst, f.id) }
+
+func (f *frames) end(dst []byte) []byte {
+	if f.err == nil {
+		f.err = f.out.message(dst)
+	}
+	return dst[:0]
+}
+
+// hangUp ends the socket: the peer has a second to say goodbye as well.
+func (s *session) hangUp(end *closing) {
+	s.mu.Lock()
+	s.writing, s.closed = false, true
+	s.mu.Unlock()
+	cut := time.AfterFunc(closeTime, s.cut)
+	defer cut.Stop()
+	_ = s.socket.Close(end.code, end.reason) // the peer may be gone
+}
+
+// closeTime is how long a peer has to answer the end of a socket.
+const closeTime = time.Second
+
+// drop lets go of everything that the session has.
+func (s *session) drop() {
+	s.mu.Lock()
+	s.closed = true
+	watches, leases := s.watches, s.leases
+	s.watches, s.ids, s.leases = map[string]*watch{}, map[*Cursor]string{}, map[string]*lease{}
+	s.ready, s.replies = nil, nil
+	s.mu.Unlock()
+	for _, w := range watches {
+		w.cancel()
+		if w.cursor != nil {
+			w.cursor.close(s.hub.options.Linger)
+		}
+	}
+	for _, l := range leases {
+		l.cancel()
+	}
+}
+
+// end implements subscriber: each watch says why, and then the socket ends.
+func (s *session) end(reason *problem.Error) {
+	s.mu.Lock()
+	if s.closing != nil {
+		s.mu.Unlock()
+		return
+	}
+	cursors := s.cursorsLocked()
+	s.mu.Unlock()
+	for _, c := range cursors {
+		c.stop(reason)
+	}
+	info := reason.Code.Info()
+	s.close(&closing{websocket.StatusCode(info.Close), string(info.Code)})
+}
+
+func (s *session) cut() {
+	s.mu.Lock()
+	conn := s.raw
+	s.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close() // it is given up either way
+	}
+}
+
+// pingEvery is how often a socket's peer is asked for a sign of life.
+const pingEvery = 20 * time.Second
+
+// look implements subscriber.
+func (s *session) look(now time.Time) {
+	if s.pinged.IsZero() {
+		s.pinged = now.Add(-jitter(pingEvery))
+	}
+	if now.Sub(s.pinged) < pingEvery || s.pinging.Swap(true) {
+		return
+	}
+	s.pinged = now
+	if _, started := s.hub.spawn(s.ping); !started {
+		s.pinging.Store(false)
+	}
+}

@@ -1,0 +1,214 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
+
+// stepTimeout bounds each question that is put to etcd for a subscription.
+const stepTimeout = 10 * time.Second
+
+// subscribe begins a watch. When it returns without an error the start is known to be right: a linearizable read has told
+// where the store is, the start is not compacted, and etcd has accepted a watch, or an open feed has what is needed.
+// Nothing of the watch is kept when it fails.
+func (h *Hub) subscribe(ctx context.Context, r *Request, requestID string, wake func(*Cursor)) (*Cursor, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	leave, err := h.admit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	c := h.newCursor(r, requestID, wake)
+	if c.epoch, err = h.checkEpoch(ctx, r.Epoch); err != nil {
+		return nil, err
+	}
+	if c.present, err = h.revision(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := h.place(ctx, c, c.present); err != nil {
+		c.close(0)
+		return nil, err
+	}
+	h.register(c)
+	c.opened.Store(true)
+	return c, nil
+}
+
+// place puts the cursor where the request wants it. present is the store's revision.
+func (h *Hub) place(ctx context.Context, c *Cursor, present int64) error {
+	r := c.request
+	start := r.Revision
+	if start == 0 {
+		start = present + 1
+	}
+	if start > present+1 {
+		return problem.New(problem.FutureRevision, "the store has not reached revision %d yet", start-1).
+			With("revision", present).AtParameter("start_revision")
+	}
+	err := h.join(ctx, c, start, present)
+	lost := err != nil && r.Resync && isGone(err)
+	if err != nil && !lost {
+		return err
+	}
+	switch {
+	case lost:
+		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
+		c.begin(0)
+	case r.Snapshot:
+		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
+		c.begin(present)
+	default:
+		c.first = append(c.first, message{appendCreated(nil, start-1, c.epoch), start - 1})
+	}
+	return nil
+}
+
+// isGone tells whether the history that was asked for cannot be had.
+func isGone(err error) bool {
+	code := problem.From(err).Code
+	return code == problem.Compacted || code == problem.TooFarBehind
+}
+
+// checkEpoch refuses a revision of another history of the store.
+func (h *Hub) checkEpoch(ctx context.Context, wanted string) (string, error) {
+	epoch, err := h.epoch.Current(ctx)
+	if err != nil {
+		return "", err
+	}
+	if wanted != "" && wanted != epoch {
+		return "", epochChanged()
+	}
+	return epoch, nil
+}
+
+func epochChanged() *problem.Error {
+	return problem.New(problem.EpochChanged, "the store's history was replaced since that revision was seen").
+		WithHint("read the present state with snapshot=true, and follow from there")
+}
+
+// revision asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
+func (h *Hub) revision(ctx context.Context, r *Request) (int64, error) {
+	floor := h.epoch.Highest()
+	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, CountOnly: true})
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Free()
+	h.epoch.Observe(floor, answer.Header)
+	return answer.Header.Revision, nil
+}
+
+// mostJoins is how often a feed that ends just then is tried again.
+const mostJoins = 3
+
+// join puts the cursor into a feed at the revision start, and finds out before whether etcd still has it.
+func (h *Hub) join(ctx context.Context, c *Cursor, start, present int64) error {
+	for try := 1; ; try++ {
+		f, fresh := h.feedFor(c.request, present+1)
+		err := h.enter(ctx, f, c, start, present)
+		f.left()
+		if err == nil {
+			return nil
+		}
+		if fresh || try == mostJoins || f.isOpen() {
+			return err
+		}
+	}
+}
+
+// enter puts the cursor into the feed once that is open and has, or can get, the start.
+func (h *Hub) enter(ctx context.Context, f *feed, c *Cursor, start, present int64) error {
+	select {
+	case <-f.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	covered, err := f.covers(start)
+	if err != nil {
+		return err
+	}
+	if !covered {
+		if err := h.reachable(ctx, c.request, start, present); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	c.feed = f
+	c.mu.Unlock()
+	return f.add(c, start)
+}
+
+// rejoin puts a cursor at the present and gives the revision before it.
+func (h *Hub) rejoin(ctx context.Context, c *Cursor) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	c.mu.Lock()
+	old := c.feed
+	c.feed = nil
+	c.mu.Unlock()
+	if old != nil {
+		old.remove(c, h.options.Linger)
+	}
+	present, err := h.revision(ctx, c.request)
+	if err != nil {
+		return 0, err
+	}
+	return present, h.join(ctx, c, present+1, present)
+}
+
+// reachable refuses a start that is compacted, or so far back that it would cost etcd too much.
+func (h *Hub) reachable(ctx context.Context, r *Request, start, present int64) error {
+	if present-start >= h.options.MaxCatchupRevisions {
+		return tooFarBehind(h.options.MaxCatchupRevisions)
+	}
+	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, Revision: start, CountOnly: true})
+	if err == nil {
+		answer.Free()
+		return nil
+	}
+	if problem.From(err).Code == problem.Compacted {
+		return h.compacted(ctx, r, start, err)
+	}
+	return err
+}
+
+// compacted adds the revision of the compaction, which etcd tells only to a watch.
+func (h *Hub) compacted(ctx context.Context, r *Request, start int64, cause error) error {
+	told := make(verdict, 2) // accepted, and then refused
+	watch := h.store.Watch(etcdclient.WatchRequest{Key: r.Start, Revision: start, Alone: true}, told)
+	defer watch.Stop()
+	for {
+		select {
+		case err := <-told:
+			if err == nil { // accepted: a compacted start is refused after that
+				continue
+			}
+			if problem.From(err).Code == problem.Compacted {
+				return err
+			}
+		case <-ctx.Done():
+		}
+		return cause
+	}
+}
+
+// admit waits until the subscription may ask etcd: after a gateway or a member was lost everybody comes back at once.
+func (h *Hub) admit(ctx context.Context) (leave func(), err error) {
+	select {
+	case h.admission <- struct{}{}:
+		return func() { <-h.admission }, nil
+	case <-h.draining:
+		return nil, h.drained()
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, problem.New(problem.Overloaded, "too many watches begin at once").WithRetryAfter(comeBack())
+		}
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,72 @@
+package stream
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// subscriber is one connection that watches.
+type subscriber interface {
+	// end has every watch of the connection say why it ends, and then the connection end. It never blocks; once is enough.
+	end(reason *problem.Error)
+	// cut ends the connection at once.
+	cut()
+	// look is called every second.
+	look(now time.Time)
+	// describe is for operators.
+	describe() Stream
+}
+
+// connection is what all kinds of subscribers have.
+type connection struct {
+	hub               *Hub
+	id                uint64
+	transport, remote string
+	requestID         string
+	since             time.Time
+	sent              *atomic.Int64 // bytes
+}
+
+// connect makes a connection of the request; enter lets it in.
+func (h *Hub) connect(w http.ResponseWriter, r *http.Request, transport string) connection {
+	return connection{
+		hub: h, id: h.lastID.Add(1), transport: transport, remote: r.RemoteAddr, requestID: w.Header().Get("X-Request-Id"), since: time.Now(), sent: new(atomic.Int64),
+	}
+}
+
+// enroll lets a subscriber in, unless the hub is full or goes away.
+func (h *Hub) enroll(id uint64, s subscriber) error {
+	select {
+	case <-h.draining:
+		return h.drained()
+	default:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.streams) >= h.options.MaxStreams {
+		return problem.New(problem.Overloaded, "the gateway serves as many streams as it may").
+			WithHint("the operator sets --max-streams").WithRetryAfter(comeBack()).With("limit", h.options.MaxStreams)
+	}
+	h.streams[id] = s
+	return nil
+}
+
+// leave is told that a subscriber is gone.
+func (h *Hub) leave(id uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.streams, id)
+}
+
+func (h *Hub) subscribers() []subscriber {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]subscriber, 0, len(h.streams))
+	for _, s := range h.streams {
+		all = append(all, s)
+	}
+	return all
+}
