@@ -48,6 +48,7 @@ integration: $(GOTEST) ## The built binary against real etcd processes, the READ
 	cd tests && "$(CURDIR)/$(GOTEST)" $(TESTFLAGS) -p 1 ./...
 
 web: ## Check and test the TypeScript client (needs npm; an old Node.js is made good)
+	go build -o .tmp/gateway ./cmd/gateway
 	PATH="$$(tools/node):$$PATH"; cd web; npm ci; npm run check; npm test
 
 bench: ## Compare with etcd's JSON gateway and its Go client, side by side; prints a table
