@@ -2,6 +2,9 @@ module github.com/etcdrest/etcdrest
 
 go 1.26.0
 
+// What npm installs may hold Go files.
+ignore ./web/node_modules
+
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/coreos/go-semver v0.3.1

@@ -181,7 +181,7 @@ func TestBothContractsDescribeTheSameThings(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := readStreams(t, "")
-	names := map[string]string{"Fault": "Fault", "KeyValue": "KeyValue", "EventKeyValue": "EventKeyValue", "WatchEvent": "WatchEvent", "Error": "ErrorLine"}
+	names := map[string]string{"Fault": "Fault", "KeyValue": "KeyValue", "EventKeyValue": "EventKeyValue", "WatchEvent": "WatchEvent", "ErrorMessage": "ErrorLine"}
 	for _, message := range []string{"Created", "Snapshot", "Synced", "Reset", "Events", "Progress", "End"} {
 		names[message] = "Watch" + message
 	}

@@ -103,6 +103,9 @@ func (c *Cursor) look(now time.Time) {
 	silent := now.Sub(time.Unix(0, c.heard.Load()))
 	switch {
 	case silent >= c.request.Heartbeat-time.Second:
+		if c.request.Heartbeat < certifyAhead { // there was no time before
+			c.certify()
+		}
 		c.beat.Store(true)
 		c.nudge()
 	case silent >= c.request.Heartbeat-certifyAhead-time.Second:
