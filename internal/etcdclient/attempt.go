@@ -14,7 +14,7 @@ type attempt struct {
 	sent atomic.Bool
 	// replied says that a status came from the other side, rather than being made up by gRPC on this one.
 	replied atomic.Bool
-	// cancel ends the attempt, so that the member's silence moves its work; it is nil for what must not be moved.
+	// cancel ends the attempt when its member falls silent.
 	cancel context.CancelCauseFunc
 }
 

@@ -29,8 +29,10 @@ type Client struct {
 	metrics  *metrics
 	// fits narrows the connections that this view of the client uses; nil is all.
 	fits func(*conn) bool
-	// lanes gather reads of single keys: linearizable ones, and serializable ones. They are nil when that is off.
+	// lanes gather reads of single keys: linearizable ones, and serializable ones; ranges gathers reads of the same range.
+	// They are nil when that is off.
 	lanes   [2]*lane
+	ranges  *ranges
 	watches *watches
 }
 
@@ -51,7 +53,8 @@ func New(config Config) (*Client, error) {
 	c := &Client{pool: p, budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
 	c.watches = newWatches(c)
 	if !config.DisableCoalescing {
-		c.lanes = [2]*lane{newLane(c, false), newLane(c, true)}
+		c.lanes = [2]*lane{newLane(c), newLane(c)}
+		c.ranges = newRanges(c)
 	}
 	if config.Username == "" {
 		c.identity = fixedIdentity(config.Token)
@@ -133,15 +136,14 @@ func (c *Client) Invoke(ctx context.Context, full string, request, answer any, o
 
 // encodeMessage encodes before anything is sent, so that neither size nor content can fail half way.
 func encodeMessage(m proto.Message) (frame, error) {
-	pool := mem.DefaultBufferPool()
-	b := pool.Get(max(proto.Size(m), smallFrame))
+	b := buffers.Get(max(proto.Size(m), smallFrame))
 	encoded, err := proto.MarshalOptions{}.MarshalAppend((*b)[:0], m)
 	if err != nil {
-		pool.Put(b)
+		buffers.Put(b)
 		return frame{}, err
 	}
 	*b = encoded
-	return frame{buffer: mem.NewBuffer(b, pool)}, nil
+	return frame{buffer: mem.NewBuffer(b, buffers)}, nil
 }
 
 func headerOf(h *pb.ResponseHeader) wire.Header {

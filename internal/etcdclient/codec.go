@@ -22,10 +22,9 @@ const smallFrame = 4 << 10
 
 // encode appends the request to a pooled buffer, which the caller frees; hint is the size to expect.
 func encode(r wire.Request, hint int) frame {
-	pool := mem.DefaultBufferPool()
-	b := pool.Get(max(hint, smallFrame))
+	b := buffers.Get(max(hint, smallFrame))
 	*b = r.AppendTo((*b)[:0])
-	return frame{buffer: mem.NewBuffer(b, pool)}
+	return frame{buffer: mem.NewBuffer(b, buffers)}
 }
 
 func (f *frame) len() int { return f.buffer.Len() }
@@ -63,6 +62,6 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return c.messages.Unmarshal(data, v)
 	}
 	f.free()
-	f.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	f.buffer = data.MaterializeToBuffer(buffers)
 	return nil
 }

@@ -48,8 +48,8 @@ type Config struct {
 	// by no more than that.
 	RetryBudget float64
 
-	// DisableCoalescing sends every read of a single key by itself. Otherwise reads that arrive while others are under way
-	// travel together, which costs etcd and the client less and delays nothing.
+	// DisableCoalescing sends every read by itself. Otherwise reads of single keys that arrive while others are under way
+	// travel together, and so do reads of the same range, which costs etcd and the client less.
 	DisableCoalescing bool
 
 	// Logger takes what an operator should know: members set aside and back, failed authentication. Default: nothing.

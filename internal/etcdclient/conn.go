@@ -32,8 +32,8 @@ type conn struct {
 	lastErr  atomic.Pointer[string] // why it is not up
 	kick     chan struct{}          // wakes the supervisor; capacity 1, never closed
 
-	mu      sync.Mutex
-	movable map[*attempt]struct{}
+	mu       sync.Mutex
+	attempts map[*attempt]struct{} // what is under way, to be ended when the member falls silent
 }
 
 var (
@@ -49,7 +49,7 @@ func (p *pool) newConn(e *endpoint, c class, opts []grpc.DialOption) (*conn, err
 	}
 	n := &conn{
 		pool: p, endpoint: e, class: c, cc: cc,
-		kick: make(chan struct{}, 1), movable: make(map[*attempt]struct{}),
+		kick: make(chan struct{}, 1), attempts: make(map[*attempt]struct{}),
 	}
 	n.member.Store(&member{})
 	return n, nil
@@ -162,31 +162,28 @@ func (c *conn) can(n need) bool {
 // usable says that the connection can take work, and well.
 func (c *conn) usable() bool { return c.can(needWell) }
 
-// begin counts a call; a movable one is ended when the member falls silent.
+// begin counts a call or a stream, which is ended when the member falls silent.
 func (c *conn) begin(a *attempt) {
 	c.inFlight.Add(1)
 	c.used.Store(true)
-	if a.cancel != nil {
-		c.mu.Lock()
-		c.movable[a] = struct{}{}
-		c.mu.Unlock()
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attempts[a] = struct{}{}
 }
 
 func (c *conn) end(a *attempt) {
-	if a.cancel != nil {
-		c.mu.Lock()
-		delete(c.movable, a)
-		c.mu.Unlock()
-	}
+	c.mu.Lock()
+	delete(c.attempts, a)
+	c.mu.Unlock()
 	c.inFlight.Add(-1)
 }
 
-// evict ends what can be done elsewhere.
+// evict ends what is under way: a read goes elsewhere, the caller of a write that has left learns now rather than much
+// later that nobody knows what became of it.
 func (c *conn) evict() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for a := range c.movable {
+	for a := range c.attempts {
 		a.cancel(errMemberSilent)
 	}
 }

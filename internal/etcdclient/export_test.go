@@ -1,9 +1,28 @@
 package etcdclient
 
-import "github.com/etcdrest/etcdrest/internal/wire"
+import (
+	"google.golang.org/grpc/mem"
+
+	"github.com/etcdrest/etcdrest/internal/wire"
+)
 
 // Bounds is the range arithmetic of a namespace, which no answer of a server shows as exactly.
 func Bounds(prefix, key, end []byte) (k, e []byte) {
 	r, _ := namespace(prefix).rangeRequest(&wire.RangeRequest{Key: key, End: end})
 	return r.Key, r.End
+}
+
+// NewBuffers makes a pool of messages' memory of the test's own.
+func NewBuffers() mem.BufferPool { return new(bufferPool) }
+
+// RangeLanes counts the ranges that are being read, and the callers that wait for another's call to return.
+func RangeLanes(c *Client) (lanes, waiting int) {
+	c.ranges.mu.Lock()
+	defer c.ranges.mu.Unlock()
+	for _, l := range c.ranges.lanes {
+		l.mu.Lock()
+		waiting += len(l.queue)
+		l.mu.Unlock()
+	}
+	return len(c.ranges.lanes), waiting
 }

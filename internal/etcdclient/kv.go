@@ -34,6 +34,9 @@ func (c *Client) rangeIn(ctx context.Context, r *wire.RangeRequest, prefix []byt
 	if l := c.lane(r); l != nil {
 		return l.do(ctx, r, prefix)
 	}
+	if c.ranges != nil && c.fits == nil && len(r.End) > 0 {
+		return c.ranges.do(ctx, r, prefix)
+	}
 	return c.rangeAlone(ctx, r, prefix)
 }
 

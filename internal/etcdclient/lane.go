@@ -16,8 +16,11 @@ import (
 // A lane belongs to one identity and one consistency, so that no answer is shared across rights. Its goroutines are the
 // pool's.
 type lane struct {
-	client       *Client
-	serializable bool
+	client *Client
+	// parallel is how many calls are under way at a time, not counting slow ones; patience is how long a call takes at
+	// least before it may count as slow.
+	parallel int
+	patience time.Duration
 
 	mu    sync.Mutex
 	queue []*read
@@ -27,7 +30,8 @@ type lane struct {
 	typical time.Duration
 	// most is how many operations go in one transaction: fewer after etcd has refused that many.
 	most int
-	// alone are keys that go by themselves for a while: their values are large, or reading them failed.
+	// alone are keys that go by themselves for a while: their values are large, or reading them failed. It is nil in a lane
+	// of one range, whose reads are all the same.
 	alone map[string]time.Time
 	// watched is set while a timer looks after the queue.
 	watched bool
@@ -52,7 +56,7 @@ const (
 	// up to laneMostCalls.
 	laneCalls     = 2
 	laneMostCalls = 8
-	// A call is slow when it takes longer than both slowCall and slowFactor times the typical one.
+	// A call is slow when it takes longer than both the lane's patience and slowFactor times the typical one.
 	slowCall   = 50 * time.Millisecond
 	slowFactor = 4
 
@@ -66,9 +70,10 @@ const (
 	mostAlone = 4096
 )
 
-func newLane(c *Client, serializable bool) *lane {
+// newLane makes a lane for reads of single keys.
+func newLane(c *Client) *lane {
 	return &lane{
-		client: c, serializable: serializable, most: laneMost, typical: time.Millisecond,
+		client: c, parallel: laneCalls, patience: slowCall, most: laneMost, typical: time.Millisecond,
 		calls: make(map[*call]struct{}), alone: make(map[string]time.Time),
 	}
 }
@@ -137,20 +142,23 @@ func (l *lane) leave(w *read) (queued bool) {
 // free tells whether another call may begin. Called with the lock held.
 func (l *lane) free() bool {
 	n := len(l.calls)
-	if n < laneCalls {
+	if n < l.parallel {
 		return true
 	}
 	if n >= laneMostCalls {
 		return false
 	}
-	slow := max(slowCall, slowFactor*l.typical)
+	slow := l.slow()
 	for k := range l.calls {
 		if time.Since(k.started) > slow {
 			n--
 		}
 	}
-	return n < laneCalls
+	return n < l.parallel
 }
+
+// slow is how long a call may take before it stops to count. Called with the lock held.
+func (l *lane) slow() time.Duration { return max(l.patience, slowFactor*l.typical) }
 
 func (l *lane) begin() *call {
 	k := &call{started: time.Now()}
@@ -208,7 +216,7 @@ func (l *lane) watch() {
 		return
 	}
 	l.watched = true
-	time.AfterFunc(max(slowCall, slowFactor*l.typical), func() {
+	time.AfterFunc(l.slow(), func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.watched = false
@@ -221,6 +229,9 @@ func (l *lane) watch() {
 
 // learn notes keys that had better go alone. Called with the lock held.
 func (l *lane) learn(r *wire.RangeRequest, answer *wire.RangeResponse, err error) {
+	if l.alone == nil {
+		return
+	}
 	large := false
 	if answer != nil {
 		kv, ok := answer.KVs.First()

@@ -75,16 +75,27 @@ func TestReadsThatArriveTogetherTravelTogetherAndGetTheirOwnAnswers(t *testing.T
 // A read that begins after a write was acknowledged sees it, however many reads it travels with.
 func TestCoalescedReadsAreLinearizable(t *testing.T) {
 	t.Parallel()
-	c, _ := embedded(t)
+	_, s := embedded(t)
+	for name, end := range map[string]string{"one key": "", "range": "range0"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			readWhileWriting(t, ready(t, []string{s.Endpoint()}), name, end)
+		})
+	}
+}
+
+// readWhileWriting has many read the key, alone or in the range up to end, while it counts up.
+func readWhileWriting(t *testing.T, c *etcdclient.Client, key, end string) {
+	t.Helper()
 	var written atomic.Int64
-	put(t, c, "counter", "0")
+	put(t, c, key, "0")
 	ctx, stop := context.WithCancel(t.Context())
 	var readers sync.WaitGroup
 	for range 32 {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				floor := written.Load()
-				answer, err := c.Range(t.Context(), &wire.RangeRequest{Key: []byte("counter")})
+				answer, err := c.Range(t.Context(), &wire.RangeRequest{Key: []byte(key), End: []byte(end)})
 				if err != nil {
 					t.Errorf("read: %v", err)
 					return
@@ -100,7 +111,7 @@ func TestCoalescedReadsAreLinearizable(t *testing.T) {
 		})
 	}
 	for i := range int64(300) {
-		put(t, c, "counter", fmt.Sprint(i))
+		put(t, c, key, fmt.Sprint(i))
 		written.Store(i)
 	}
 	stop()

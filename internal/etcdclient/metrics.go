@@ -43,7 +43,7 @@ func newMetrics(p *pool) *metrics {
 		retries:   counter("retries_total", "Attempts that were repeats, by reason.", "method", "reason"),
 		refreshes: counter("token_refreshes_total", "Authentications with etcd, by result.", "result"),
 		grouped: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "etcdrest", Subsystem: "etcd", Name: "coalesced_reads_total", Help: "Reads of single keys that travelled with others.",
+			Namespace: "etcdrest", Subsystem: "etcd", Name: "coalesced_reads_total", Help: "Reads of single keys, and of the same range, that travelled with others.",
 		}),
 
 		resumes: counter("watch_resumes_total", "Interruptions of watch streams, by reason; their watches go on elsewhere.", "reason"),

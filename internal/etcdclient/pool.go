@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -84,6 +85,7 @@ func (p *pool) dialOptions(class class) []grpc.DialOption {
 			grpc.MaxCallRecvMsgSize(p.config.MaxReceiveBytes),
 		),
 		grpc.WithStatsHandler(attemptStats{}),
+		experimental.WithBufferPool(buffers),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: reconnectBase, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMax},
@@ -213,7 +215,7 @@ func (p *pool) setAside(m *member, c *conn, reason string) {
 	})
 }
 
-// evict ends what is under way at a silent member and can be done elsewhere.
+// evict ends what is under way at a silent member.
 func (p *pool) evict(m *member, c *conn) {
 	c.evict()
 	if m.id == 0 {

@@ -86,12 +86,10 @@ func (c *Client) try(
 	ctx context.Context, m *method, conn *conn, t *token, request, answer any, size int, opts []grpc.CallOption,
 ) *Error {
 	a := new(attempt)
-	actx := t.outgoing(context.WithValue(ctx, attemptKey{}, a))
+	actx, cancel := context.WithCancelCause(t.outgoing(context.WithValue(ctx, attemptKey{}, a)))
+	defer cancel(nil)
+	a.cancel = cancel
 	if m.read {
-		var cancel context.CancelCauseFunc
-		actx, cancel = context.WithCancelCause(actx)
-		defer cancel(nil)
-		a.cancel = cancel
 		if share := c.share(ctx, m); share > 0 {
 			var stop context.CancelFunc
 			actx, stop = context.WithTimeoutCause(actx, share, errAttemptTimeout)
@@ -126,7 +124,10 @@ func (c *Client) failed(ctx, actx context.Context, m *method, a *attempt, err er
 			return e
 		}
 		if cause := context.Cause(actx); cause != nil {
-			e := fromStatus(m, status.Error(codes.Unavailable, cause.Error()), true, false, size)
+			e := fromStatus(m, status.Error(codes.Unavailable, cause.Error()), sent || m.read, false, size)
+			if e.Name == NameNotConnected { // a write that has not left
+				return e
+			}
 			e.Name, e.detail = NameMemberSilent, "the member of etcd that was asked does not answer"
 			e.lost = errors.Is(cause, errMemberSilent)
 			return e

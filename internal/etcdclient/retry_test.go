@@ -3,6 +3,7 @@ package etcdclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -273,6 +274,47 @@ func TestFrozenMemberIsSetAsideAndItsReadsAndStreamsMove(t *testing.T) {
 	eventually(t, "the member is back", 10*time.Second, func() bool {
 		return gauge(t, c, "etcdrest_etcd_members_set_aside") == 0
 	})
+}
+
+// The caller of a write that has reached a member which then falls silent learns that when the silence is noticed, long
+// before its own time has run out, and the write is not sent again.
+func TestWriteAtAFrozenMemberIsUnknownSoonAndSeenExactlyOnce(t *testing.T) {
+	t.Parallel()
+	for _, members := range []int{1, 2} {
+		t.Run(fmt.Sprintf("of %d", members), func(t *testing.T) {
+			t.Parallel()
+			a := serve(t, &scripted{id: 1, onPut: hang})
+			other := &scripted{id: 2}
+			other.leader.Store(1)
+			serve(t, other)
+			ice := freezer(t, a.endpoint)
+			c := ready(t, []string{ice.endpoint, other.endpoint}[:members], func(c *etcdclient.Config) {
+				c.HealthInterval, c.HealthTimeout = 50*time.Millisecond, 200*time.Millisecond
+			})
+			eventually(t, "all members are connected", 10*time.Second, func() bool {
+				return gauge(t, c, "etcdrest_etcd_connections", "class", "unary") == float64(2*members)
+			})
+			ctx, answered := within(t, 20*time.Second), make(chan error, 1)
+			go func() {
+				_, err := c.Put(ctx, &wire.PutRequest{Key: []byte("k")})
+				answered <- err
+			}()
+			eventually(t, "the put has reached the leader", 5*time.Second, func() bool { return a.puts.Load() == 1 })
+			ice.freeze()
+			defer ice.thaw()
+			frozen := time.Now()
+			e := asError(t, <-answered)
+			if e.Name != etcdclient.NameMemberSilent || e.Outcome != problem.Unknown || e.Problem().Code != problem.Unavailable {
+				t.Errorf("got %+v; want MemberSilent, unavailable, unknown", e)
+			}
+			if d := time.Since(frozen); d > 5*time.Second {
+				t.Errorf("the answer came after %v; want it when the member is set aside", d)
+			}
+			if n := a.puts.Load() + other.puts.Load(); n != 1 {
+				t.Errorf("the servers saw the put %d times; want once", n)
+			}
+		})
+	}
 }
 
 func TestRefusingMemberIsSetAsideAndProbedBack(t *testing.T) {

@@ -149,7 +149,11 @@ func (c *call) countAt(l *list, revision int64) (count, at int64, err error) {
 
 // finishList makes the whole document of the key-values in the body and the rest of the page.
 func (c *call) finishList(p *page) error {
-	c.openList(p.revision)
+	if !p.opened {
+		c.openListLate(p.revision)
+	}
+	c.revision = p.revision
+	c.closeKVs()
 	c.boolMember("more", p.more)
 	if p.more {
 		if err := c.cursorMember(p); err != nil {
@@ -169,18 +173,28 @@ func (c *call) finishList(p *page) error {
 	return nil
 }
 
-// openList makes the opening of the document of the key-values in the body, which commas separate. The revision goes in
-// front of them although it may have become known only after them.
+// openList appends the opening of the document, whose key-values follow.
 func (c *call) openList(revision int64) {
 	c.revision = revision
-	kvs := c.body
-	var room [40]byte
-	head := append(room[:0], `{"revision":`...)
-	head = strconv.AppendInt(head, revision, 10)
-	head = append(head, `,"kvs":[`...)
-	c.body = append(c.body, head...)
-	copy(c.body[len(head):], kvs)
+	c.body = append(c.body, `{"revision":`...)
+	c.body = strconv.AppendInt(c.body, revision, 10)
+	c.body = append(c.body, `,"kvs":[`...)
+}
+
+// openListLate puts the opening in front of the key-values in the body, whose revision has become known only after them.
+func (c *call) openListLate(revision int64) {
+	end := len(c.body)
+	c.openList(revision)
+	head := append(make([]byte, 0, 40), c.body[end:]...)
+	copy(c.body[len(head):], c.body[:end])
 	copy(c.body, head)
+}
+
+// closeKVs ends the array of the key-values.
+func (c *call) closeKVs() {
+	if n := len(c.body); c.body[n-1] == ',' {
+		c.body = c.body[:n-1]
+	}
 	c.body = append(c.body, `],`...)
 }
 
@@ -198,10 +212,7 @@ func (c *call) cursorMember(p *page) error {
 	return nil
 }
 
-// appendItem appends one more key-value to the array.
+// appendItem appends one more key-value to the array, and a comma.
 func (c *call) appendItem(kv wire.KeyValue, o kvjson.Options) {
-	if len(c.body) > 0 {
-		c.body = append(c.body, ',')
-	}
-	c.body = kvjson.AppendKeyValue(c.body, kv, o)
+	c.body = append(kvjson.AppendKeyValue(c.body, kv, o), ',')
 }

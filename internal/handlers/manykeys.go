@@ -85,6 +85,7 @@ func (c *call) singleKeysAnswer(keys [][]byte, answer *wire.TxnResponse, revisio
 		return unreadable()
 	}
 	var missing []byte
+	c.openList(revision)
 	for i, result := range answer.Results {
 		if result.Range == nil {
 			return unreadable()
@@ -98,7 +99,7 @@ func (c *call) singleKeysAnswer(keys [][]byte, answer *wire.TxnResponse, revisio
 		}
 		missing = append(kvjson.AppendKey(append(missing, '{'), keys[i], o.Encoding), '}')
 	}
-	c.openList(revision)
+	c.closeKVs()
 	c.boolMember("more", false)
 	c.name("missing")
 	c.body = append(c.body, '[')

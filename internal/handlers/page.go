@@ -19,6 +19,8 @@ type page struct {
 	list *list
 	// revision is the one all pages are read at, 0 until it is known; count is -1 when not asked for.
 	revision, count int64
+	// opened says that the document was opened before the key-values, because the revision was known by then.
+	opened bool
 	// items is the number of keys and folders so far, last the last key among them.
 	items int
 	last  []byte
@@ -87,10 +89,19 @@ func (c *call) pinPage(p *page) (err error) {
 	}
 	if p.list.count && p.list.from == nil {
 		p.count, p.revision, err = c.countAt(p.list, revision)
-		return err
+	} else {
+		p.revision, err = c.pin(p.list.Start, revision, p.list.consistency)
 	}
-	p.revision, err = c.pin(p.list.Start, revision, p.list.consistency)
+	if err == nil {
+		c.open(p)
+	}
 	return err
+}
+
+// open begins the document.
+func (c *call) open(p *page) {
+	c.openList(p.revision)
+	p.opened = true
 }
 
 // walk fills the page from at on, at its revision.
@@ -260,8 +271,9 @@ func (c *call) atOnce(p *page, limit int64) (at []byte, pinned bool, err error) 
 	if p.revision = answer.Header.Revision; l.count {
 		p.count = answer.Count
 	}
-	// Room for the metadata's names, and for the opening that goes in front: growing a large answer step by step copies it.
+	// Room for the metadata's names, and for what comes around them: growing a large answer step by step copies it.
 	c.body = slices.Grow(c.body, answer.KVs.Size()+80*answer.KVs.Len()+128)
+	c.open(p)
 	if err := c.take(p, each(answer.KVs.All()), math.MaxInt); err != nil || p.more || !answer.More {
 		return nil, true, err
 	}

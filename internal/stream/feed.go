@@ -36,7 +36,8 @@ type feed struct {
 	joining int
 	// lingers is until when the feed stays without a cursor.
 	lingers time.Time
-	resumes int64
+	// closed is that the hub has let go of it. A delivery that was under way may still come, and is for nobody.
+	closed bool
 }
 
 var _ etcdclient.Watcher = (*feed)(nil)
@@ -63,6 +64,10 @@ func (f *feed) Created() { f.readyOnce.Do(func() { close(f.ready) }) }
 // Changes implements etcdclient.Watcher: it appends the revisions, keeps the log within its bounds, and wakes those who wait.
 func (f *feed) Changes(changes []etcdclient.Change) {
 	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return
+	}
 	f.log.append(changes)
 	f.trimLocked()
 	woken := f.takeWaitingLocked()
@@ -87,11 +92,7 @@ func (f *feed) Progress(revision int64) {
 }
 
 // Lost implements etcdclient.Watcher. The log stays as it is: the watch goes on behind its head.
-func (f *feed) Lost(error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.resumes++
-}
+func (f *feed) Lost(error) { f.hub.resumes.Add(1) }
 
 // Ended implements etcdclient.Watcher. The feed is no longer found; its cursors read what there is, and then the end.
 func (f *feed) Ended(err error) {
@@ -156,6 +157,12 @@ func (f *feed) add(c *Cursor, start int64) error {
 	return nil
 }
 
+// hasLocked tells whether the cursor is in the feed. What a cursor has under the feed's lock belongs to another feed's otherwise.
+func (f *feed) hasLocked(c *Cursor) bool {
+	_, has := f.cursors[c]
+	return has
+}
+
 func (f *feed) isOpen() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -213,5 +220,6 @@ func (f *feed) close() {
 	f.watch.Stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	f.log.clear()
 }

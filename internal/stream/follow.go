@@ -79,6 +79,9 @@ type taken struct {
 func (f *feed) take(c *Cursor, into []*entry) taken {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.hasLocked(c) { // its connection has let go of it while it was about to be read: it must not join a catch-up any more
+		return taken{}
+	}
 	for {
 		source, err := f.sourceLocked(c)
 		if err != nil {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -30,19 +31,31 @@ type WatchInfo struct {
 	End       string    `json:"end,omitempty"`
 	EndBase64 []byte    `json:"end_base64,omitempty"`
 	Since     time.Time `json:"since"`
-	// State is live, catching_up, queued (for a catch-up), snapshot or ended.
+	// State is live, catching_up, queued (behind the feed's log, without a catch-up that runs), snapshot or ended.
 	State string `json:"state"`
-	// NextRevision is the first that has not been delivered, Behind how many revisions there are up to what is known.
+	// NextRevision is the first that has not been delivered. Behind is how many revisions of the store the changes that
+	// have not been delivered span, BehindBytes their size as far as they are in memory; both are 0 when there is none.
 	NextRevision int64 `json:"next_revision"`
 	Behind       int64 `json:"behind"`
 	BehindBytes  int64 `json:"behind_bytes"`
 }
 
+// The states of a watch, as operators see them.
+const (
+	stateLive       = "live"
+	stateCatchingUp = "catching_up"
+	stateQueued     = "queued"
+	stateSnapshot   = "snapshot"
+	stateEnded      = "ended"
+)
+
 // Streams lists the connections, the oldest first.
 func (h *Hub) Streams() []Stream {
 	all := make([]Stream, 0)
 	for _, s := range h.subscribers() {
-		all = append(all, s.describe())
+		d := s.describe()
+		slices.SortFunc(d.Watches, func(a, b WatchInfo) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
+		all = append(all, d)
 	}
 	slices.SortFunc(all, func(a, b Stream) int { return a.Since.Compare(b.Since) })
 	return all
@@ -76,17 +89,14 @@ func (c *Cursor) describe(id string) WatchInfo {
 	w := WatchInfo{ID: id, Since: c.since}
 	w.Key, w.KeyBase64 = textOrBytes(c.request.Start)
 	w.End, w.EndBase64 = textOrBytes(c.request.End)
-	c.mu.Lock()
-	f, snap, ended := c.feed, c.snap, c.ended
-	c.mu.Unlock()
-	p := f.place(c)
-	w.NextRevision, w.Behind, w.BehindBytes, w.State = p.next, p.behind, p.bytes, p.state
-	switch {
-	case ended:
-		w.State = "ended"
-	case snap != nil:
-		w.State = "snapshot"
+	f, state := c.standing()
+	p := placeInfo{state: state}
+	if f != nil {
+		f.mu.Lock()
+		p = f.placeLocked(c, state)
+		f.mu.Unlock()
 	}
+	w.NextRevision, w.Behind, w.BehindBytes, w.State = p.next, p.behind, p.bytes, p.state
 	return w
 }
 
@@ -97,29 +107,48 @@ func textOrBytes(b []byte) (string, []byte) {
 	return "", b
 }
 
+// standing gives the cursor's feed, nil while it has none, and its state, "" where that follows from its place in the feed.
+func (c *Cursor) standing() (*feed, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended:
+		return c.feed, stateEnded
+	case c.snap != nil:
+		return c.feed, stateSnapshot
+	case c.feed == nil:
+		return nil, stateQueued
+	}
+	return c.feed, ""
+}
+
 // placeInfo is where a cursor stands in its feed.
 type placeInfo struct {
 	next, behind, bytes int64
 	state               string
 }
 
-// place tells where the cursor stands; a nil feed is none yet.
-func (f *feed) place(c *Cursor) placeInfo {
-	if f == nil {
-		return placeInfo{state: "queued"}
+// placeLocked tells where the cursor stands, and its state unless that is known.
+func (f *feed) placeLocked(c *Cursor, state string) placeInfo {
+	if !f.hasLocked(c) { // it has just left, or is about to join
+		return placeInfo{state: cmp.Or(state, stateQueued)}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := placeInfo{next: c.next, behind: max(f.log.head-c.next+1, 0), state: "live"}
-	source := &f.log
-	switch u := c.catch; {
-	case u != nil && u.state == catchupQueued:
-		p.state, source = "queued", &u.log
-	case u != nil:
-		p.state, source = "catching_up", &u.log
+	p := placeInfo{next: c.next, state: stateLive}
+	p.behind, p.bytes = f.log.ahead(c.next)
+	if c.next < f.log.from {
+		p.state = stateQueued
+		p.behind = max(f.log.head-c.next+1, 0)
 	}
-	for _, e := range source.after(c.next) {
-		p.bytes += int64(e.size)
+	if u := c.catch; u != nil {
+		if u.state != catchupQueued {
+			p.state = stateCatchingUp
+		}
+		_, replayed := u.log.ahead(c.next)
+		_, later := f.log.ahead(max(c.next, u.log.head+1))
+		p.bytes = replayed + later
+	}
+	if state != "" {
+		p.state = state
 	}
 	return p
 }

@@ -326,7 +326,6 @@ func appendID(dst []byte, id string) []byte {
 
 func (s *session) describe() Stream {
 	d := s.connection.describe()
-	d.SentBytes = s.out.total()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.Watches = make([]WatchInfo, 0, len(s.ids))

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -127,7 +128,7 @@ func (w *refusal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	s := w.session
-	s.out.Conn, s.out.timeout = conn, s.hub.options.WriteTimeout
+	s.out.Conn, s.out.timeout, s.out.sent = conn, s.hub.options.WriteTimeout, s.sent
 	s.mu.Lock()
 	s.raw = conn
 	s.mu.Unlock()
@@ -156,6 +157,7 @@ func smallBuffers(out net.Conn, ahead *bufio.Reader) *bufio.ReadWriter {
 type gathered struct {
 	net.Conn
 	timeout time.Duration
+	sent    *atomic.Int64 // bytes; not under mu, which is held while the peer takes its time
 
 	mu sync.Mutex
 	// due is the write deadline that is set. It is moved on when half of its time is over, not at every write.
@@ -163,7 +165,6 @@ type gathered struct {
 	held []byte
 	hold bool
 	err  error
-	sent int64
 }
 
 // Write implements io.Writer.
@@ -255,17 +256,10 @@ func (g *gathered) sendLocked(b []byte) {
 			_ = g.SetWriteDeadline(g.due) // fails only on a closed connection, as the write will
 		}
 		n, err := g.Conn.Write(b[:min(len(b), 2*room)])
-		g.sent += int64(n)
+		g.sent.Add(int64(n))
 		g.err = err
 		b = b[n:]
 	}
-}
-
-// total is the number of bytes that were sent.
-func (g *gathered) total() int64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.sent
 }
 
 // pingTime is how long a peer has to answer a ping.

@@ -55,6 +55,13 @@ type field struct {
 
 // next cuts the first field off b. Wire types that etcd's messages do not use are skipped with an empty field.
 func next(b []byte) (f field, rest []byte, err error) {
+	if len(b) > 0 && b[0] >= 1<<3 && b[0] < 0x80 && b[0]&7 == byte(protowire.BytesType) { // what most of an answer is made of
+		f.num, f.kind = protowire.Number(b[0]>>3), protowire.BytesType
+		if f.b, rest, err = cutBytes(b[1:]); err != nil {
+			return f, nil, fmt.Errorf("field %d: %w", f.num, err)
+		}
+		return f, rest, nil
+	}
 	num, kind, n := protowire.ConsumeTag(b)
 	if n < 0 {
 		return f, nil, fmt.Errorf("field tag: %w", protowire.ParseError(n))
@@ -199,11 +206,15 @@ func (k *KeyValues) add(b []byte) error {
 	return nil
 }
 
-// cutBytes and cutInt cut one value off b; most lengths fit one byte, which is worth a path of its own.
+// cutBytes and cutInt cut one value off b; most lengths fit one byte or two, which is worth a path of its own.
 func cutBytes(b []byte) (v, rest []byte, err error) {
-	if len(b) > 0 && b[0] < 0x80 {
-		if n := int(b[0]) + 1; n <= len(b) {
-			return b[1:n], b[n:], nil
+	if len(b) > 1 {
+		n, from := int(b[0]), 1
+		if n >= 0x80 {
+			n, from = n&0x7f|int(b[1])<<7, 2
+		}
+		if end := from + n; b[from-1] < 0x80 && end <= len(b) {
+			return b[from:end], b[end:], nil
 		}
 	}
 	return cutBytesSlow(b)

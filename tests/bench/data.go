@@ -20,19 +20,29 @@ const (
 // Operation is a kind of request.
 type Operation string
 
-// The operations: one linearizable read of a random key, one write of a random key, a list of 1,000 keys.
+// The operations: one linearizable read of a random key, one write of a random key, a list of 1,000 keys, and such a list
+// with a limit that only this connection uses, so that no two callers ever ask for the same and nothing can be shared.
 const (
-	Get  Operation = "get"
-	Put  Operation = "put"
-	List Operation = "list"
+	Get       Operation = "get"
+	Put       Operation = "put"
+	List      Operation = "list"
+	ListApart Operation = "list-apart"
 )
+
+// Limit is what the nth connection gives as the limit of a list.
+func (o Operation) Limit(connection int) int {
+	if o == ListApart {
+		return 1000 + connection
+	}
+	return 1000
+}
 
 // Keys is how many keys an answer holds.
 func (o Operation) Keys() int {
 	switch o {
 	case Get:
 		return 1
-	case List:
+	case List, ListApart:
 		return 1000
 	default:
 		return 0

@@ -29,7 +29,7 @@ const (
 // Plan is what to measure. The zero value of a field takes the default of its comment.
 type Plan struct {
 	Ways        []Way         // V1, V3, Go
-	Operations  []Operation   // Get, Put, List
+	Operations  []Operation   // Get, Put, List, ListApart
 	Connections int           // 64
 	Rounds      int           // 5 of each way and operation, interleaved
 	Duration    time.Duration // 2 s a round
@@ -95,7 +95,7 @@ func (p Plan) withDefaults() Plan {
 		p.Ways = []Way{V1, V3, Go}
 	}
 	if p.Operations == nil {
-		p.Operations = []Operation{Get, Put, List}
+		p.Operations = []Operation{Get, Put, List, ListApart}
 	}
 	p.Connections = cmp.Or(p.Connections, 64)
 	p.Rounds = cmp.Or(p.Rounds, 5)

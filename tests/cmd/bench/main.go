@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&plan.Connections, "connections", 64, "connections, each with one request under way")
 	flags.IntVar(&plan.Rounds, "rounds", 5, "rounds of each way and operation; their medians are shown")
 	flags.DurationVar(&plan.Duration, "duration", 0, "length of a round (default 2s)")
-	flags.Func("op", "only this operation: get, put or list (repeatable)", func(name string) error {
+	flags.Func("op", "only this operation: get, put, list or list-apart (repeatable)", func(name string) error {
 		plan.Operations = append(plan.Operations, bench.Operation(name))
 		return nil
 	})

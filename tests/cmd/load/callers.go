@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -22,7 +24,8 @@ func (l *load) callers(ctx context.Context) ([]caller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
 	}
-	build := requests[l.way][l.operation]
+	operation := bench.Operation(l.operation)
+	build := requests[l.way][operation]
 	if build == nil {
 		return nil, fmt.Errorf("no operation %q by way %q", l.operation, l.way)
 	}
@@ -32,7 +35,7 @@ func (l *load) callers(ctx context.Context) ([]caller, error) {
 		if err != nil {
 			return nil, err
 		}
-		callers[i] = &httpCaller{conn: c, host: target.Host, build: build, keys: bench.Operation(l.operation).Keys()}
+		callers[i] = &httpCaller{conn: c, host: target.Host, build: build, limit: operation.Limit(i), keys: operation.Keys()}
 	}
 	return callers, nil
 }
@@ -40,25 +43,34 @@ func (l *load) callers(ctx context.Context) ([]caller, error) {
 // request is what an HTTP way sends for a key.
 type request struct{ method, target, body string }
 
+// builder makes the request for a key; limit is that of a list.
+type builder func(key, limit int) request
+
 //nolint:gochecknoglobals // a constant table
-var requests = map[string]map[string]func(key int) request{
+var requests = map[string]map[bench.Operation]builder{
 	"v1": {
-		"get":  func(key int) request { return request{"GET", "/v1/kv/" + bench.Key(key), ""} },
-		"list": func(key int) request { return request{"GET", "/v1/kv?limit=1000&prefix=" + bench.Folder(key), ""} },
-		"put": func(key int) request {
+		bench.Get:  func(key, _ int) request { return request{"GET", "/v1/kv/" + bench.Key(key), ""} },
+		bench.List: listV1, bench.ListApart: listV1,
+		bench.Put: func(key, _ int) request {
 			return request{"PUT", "/v1/kv/" + bench.Key(key), object("value", bench.Value(key))}
 		},
 	},
 	"v3": {
-		"get": func(key int) request { return request{"POST", "/v3/kv/range", object("key", b64(bench.Key(key)))} },
-		"list": func(key int) request {
-			from := bench.Folder(key)
-			return request{"POST", "/v3/kv/range", object("key", b64(from), "range_end", b64(clientv3.GetPrefixRangeEnd(from)), "limit", "1000")}
-		},
-		"put": func(key int) request {
+		bench.Get:  func(key, _ int) request { return request{"POST", "/v3/kv/range", object("key", b64(bench.Key(key)))} },
+		bench.List: listV3, bench.ListApart: listV3,
+		bench.Put: func(key, _ int) request {
 			return request{"POST", "/v3/kv/put", object("key", b64(bench.Key(key)), "value", b64(bench.Value(key)))}
 		},
 	},
+}
+
+func listV1(key, limit int) request {
+	return request{"GET", fmt.Sprintf("/v1/kv?limit=%d&prefix=%s", limit, bench.Folder(key)), ""}
+}
+
+func listV3(key, limit int) request {
+	from := bench.Folder(key)
+	return request{"POST", "/v3/kv/range", object("key", b64(from), "range_end", b64(clientv3.GetPrefixRangeEnd(from)), "limit", strconv.Itoa(limit))}
 }
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -66,8 +78,8 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 // object is a JSON object of these names and strings.
 func object(namesAndValues ...string) string {
 	members := make(map[string]string, len(namesAndValues)/2)
-	for i := 0; i < len(namesAndValues); i += 2 {
-		members[namesAndValues[i]] = namesAndValues[i+1]
+	for pair := range slices.Chunk(namesAndValues, 2) {
+		members[pair[0]] = pair[1]
 	}
 	text, err := json.Marshal(members)
 	if err != nil {
@@ -80,14 +92,15 @@ func object(namesAndValues ...string) string {
 type httpCaller struct {
 	conn    *conn
 	host    string
-	build   func(key int) request
+	build   builder
+	limit   int
 	keys    int // that every answer holds
 	checked bool
 	sent    []byte
 }
 
 func (c *httpCaller) call(_ context.Context, key int) error {
-	r := c.build(key)
+	r := c.build(key, c.limit)
 	c.sent = fmt.Appendf(c.sent[:0], "%s %s HTTP/1.1\r\nHost: %s\r\n", r.method, r.target, c.host)
 	if r.body != "" {
 		c.sent = fmt.Appendf(c.sent, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(r.body))
@@ -117,7 +130,7 @@ func (l *load) goCallers(ctx context.Context) ([]caller, error) {
 	}
 	callers := make([]caller, l.connections)
 	for i := range callers {
-		callers[i] = &goCaller{client: client, operation: bench.Operation(l.operation)}
+		callers[i] = &goCaller{client: client, operation: bench.Operation(l.operation), limit: bench.Operation(l.operation).Limit(i)}
 	}
 	return callers, nil
 }
@@ -125,6 +138,7 @@ func (l *load) goCallers(ctx context.Context) ([]caller, error) {
 type goCaller struct {
 	client    *clientv3.Client
 	operation bench.Operation
+	limit     int
 }
 
 func (c *goCaller) call(ctx context.Context, key int) error {
@@ -133,8 +147,8 @@ func (c *goCaller) call(ctx context.Context, key int) error {
 		return err
 	}
 	name, options := bench.Key(key), []clientv3.OpOption(nil)
-	if c.operation == bench.List {
-		name, options = bench.Folder(key), []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithLimit(1000)}
+	if c.operation.Keys() > 1 {
+		name, options = bench.Folder(key), []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithLimit(int64(c.limit))}
 	}
 	r, err := c.client.Get(ctx, name, options...)
 	if err != nil {
