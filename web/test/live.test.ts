@@ -145,6 +145,17 @@ test("a reader that is slower than the writers gets everything", async (t) => {
   await stream.return();
 });
 
+test("a token where nobody is asked for one", async (t) => {
+  const g = await gateway(t);
+  for (const transport of ["websocket", "sse"] as const) {
+    const stream = watch({ url: g.url, transport, token: "t", key: "a" });
+    await take(stream, 1);
+    const revision = await g.put("a", "1");
+    assert.deepEqual((await changes(stream, 1)).map(told), [[revision, "put a=1"]]);
+    await stream.return();
+  }
+});
+
 test("many watches over one socket", async (t) => {
   const g = await gateway(t);
   const way = new Gateway({ url: g.url, transport: "websocket" });

@@ -116,6 +116,24 @@ test("a token is sent first, and a new one is got when it expires", async (t) =>
   assert.equal(peers.size, 0, "new credentials that are no good are not tried again");
 });
 
+test("a gateway that authenticates nobody is no failure, and not the reason of a later one", async (t) => {
+  const { url, peers } = await serve(t);
+  const changes = watch({ url, token: "t", key: "k", backoff: quick });
+  const first = changes.next();
+  const one = await peers.next();
+  await one.next("auth");
+  const { id } = await one.next("watch");
+  one.send({ type: "error", error: problem("not_supported") }, ...on(id, created(1)));
+  await first;
+  one.close(1011);
+  const next = changes.next();
+  const two = await peers.next();
+  await two.next("auth");
+  two.send(...on((await two.next("watch")).id, created(1), put(2)));
+  assert.equal(brief((await next).value!), "events 2");
+  await changes.return();
+});
+
 test("over HTTP a token travels in a header", async (t) => {
   const { url, streams } = await serve(t);
   const first = watch({ url, key: "k", transport: "sse", token: "t1" }).next();

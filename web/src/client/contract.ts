@@ -1,6 +1,6 @@
 // Made from api/asyncapi.yaml by `go generate ./api`; a test holds it against the contract.
 
-/** The parameters of a watch. Exactly one of `key`, `prefix`, `from` (with or without `to`) and `election` names what to watch; keys that are not text are given in the `_base64` form. */
+/** The parameters of a watch. Exactly one of `key`, `prefix`, and `from` with or without `to`, or `to` alone, names what to watch; keys that are not text are given in the `_base64` form. */
 export interface WatchRequest {
   op: "watch";
   id: Id;
@@ -20,10 +20,6 @@ export interface WatchRequest {
   to?: string;
   /** The same, as base64. */
   to_base64?: string;
-  /** Watch the leader of this election. */
-  election?: string;
-  /** The same, as base64. */
-  election_base64?: string;
   /** The first revision wanted; the next one when absent. Not together with `snapshot`. */
   start_revision?: number;
   /** The epoch in which `start_revision` was seen; in another one the answer is `epoch_changed`. */
@@ -111,8 +107,8 @@ export interface Synced {
 export interface Reset {
   type: "reset";
   id?: Id;
-  /** The code of the problem that ended the former state. */
-  reason: "compacted" | "too_far_behind";
+  /** The history that was to come is gone, or lies too far back to be caught up with. */
+  reason: "compacted";
 }
 
 /** All changes of one revision. */
@@ -270,7 +266,7 @@ export interface Fault {
 }
 
 /** The codes of the problems that a stream can end with. */
-export type StreamProblemCode = "invalid_argument" | "invalid_json" | "unknown_field" | "unauthenticated" | "auth_expired" | "permission_denied" | "reserved" | "lease_not_found" | "request_too_large" | "already_exists" | "future_revision" | "epoch_changed" | "failed_precondition" | "compacted" | "rate_limited" | "unavailable" | "overloaded" | "draining" | "internal" | "not_supported" | "upstream_corrupt" | "deadline_exceeded" | "no_space" | "duplicate_id" | "slow_consumer" | "too_far_behind" | "revision_too_large";
+export type StreamProblemCode = "invalid_argument" | "invalid_json" | "unknown_field" | "unauthenticated" | "auth_expired" | "permission_denied" | "reserved" | "lease_not_found" | "request_too_large" | "future_revision" | "epoch_changed" | "failed_precondition" | "compacted" | "rate_limited" | "unavailable" | "overloaded" | "draining" | "internal" | "not_supported" | "upstream_corrupt" | "deadline_exceeded" | "no_space" | "duplicate_id" | "slow_consumer" | "too_far_behind" | "revision_too_large";
 
 /** What a client sends over a WebSocket. */
 export type ClientMessage = WatchRequest | CancelRequest | ProgressRequest | AuthRequest | LeaseRequest | PingRequest;
@@ -296,6 +292,10 @@ export const closeCodes: Readonly<Record<number, { name: string; reconnect: Reco
   4401: { name: "authentication missing or expired", reconnect: "no", sent: true },
   4403: { name: "forbidden", reconnect: "no", sent: true },
   4408: { name: "authentication time-out", reconnect: "yes", sent: true },
+  4409: { name: "conflict", reconnect: "no", sent: true },
+  4410: { name: "gone", reconnect: "no", sent: true },
   4429: { name: "over a limit", reconnect: "resume", sent: true },
   4490: { name: "slow consumer", reconnect: "resume", sent: true },
+  4501: { name: "not supported", reconnect: "no", sent: true },
+  4504: { name: "time-out", reconnect: "resume", sent: true },
 };

@@ -8,6 +8,8 @@ export type WatchParameters = Omit<contract.WatchRequest, "op" | "id">;
 /** Why what was delivered is void: what the gateway says, and two reasons that only a client meets. */
 export type ResetReason =
   | contract.Reset["reason"]
+  /** What comes next lies so far back that the gateway does not catch up with it. */
+  | "too_far_behind"
   /** The store was replaced: its revisions name other states now. */
   | "epoch_changed"
   /** The connection was cut within a snapshot, which therefore begins anew. */

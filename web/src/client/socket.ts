@@ -52,6 +52,7 @@ class Socket {
   readonly #watches = new Map<string, Entry>();
   #lastId = 0;
   #opened = false;
+  /** What concerns the socket, if it was the last thing said: then it is why the socket closes. */
   #problem: Problem | undefined;
   #watchdog: Watchdog | undefined;
 
@@ -121,6 +122,7 @@ class Socket {
     this.#watchdog?.seen();
     const message = parse(text);
     if (!message) return;
+    this.#problem = undefined;
     const id = "id" in message ? message.id : undefined;
     if (message.type === "error") this.#failed(id, message.error);
     else if (id !== undefined) this.#deliver(id, message, (text as string).length);
