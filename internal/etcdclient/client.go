@@ -30,8 +30,9 @@ type Client struct {
 	// fits narrows the connections that this view of the client uses; nil is all.
 	fits func(*conn) bool
 	// lanes gather reads of single keys: linearizable ones, and serializable ones. They are nil when that is off.
-	lanes   [2]*lane
-	watches *watches
+	lanes      [2]*lane
+	watches    *watches
+	keepAlives *keepAlives
 }
 
 var _ grpc.ClientConnInterface = (*Client)(nil)
@@ -49,7 +50,7 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{pool: p, budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
-	c.watches = newWatches(c)
+	c.watches, c.keepAlives = newWatches(c), newKeepAlives(c)
 	if !config.DisableCoalescing {
 		c.lanes = [2]*lane{newLane(c, false), newLane(c, true)}
 	}
