@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/tests/harness"
 )
 
