@@ -2,6 +2,7 @@ package stream
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -53,28 +54,88 @@ const (
 func (h *Hub) Streams() []Stream {
 	all := make([]Stream, 0)
 	for _, s := range h.subscribers() {
-		d := s.describe()
-		slices.SortFunc(d.Watches, func(a, b WatchInfo) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
-		all = append(all, d)
+		all = append(all, inOrder(s.describe()))
 	}
 	slices.SortFunc(all, func(a, b Stream) int { return a.Since.Compare(b.Since) })
 	return all
 }
 
+// AppendStreams appends the document {"streams": […]} of Streams.
+func (h *Hub) AppendStreams(dst []byte) ([]byte, error) {
+	return appendJSON(dst, struct {
+		Streams []Stream `json:"streams"`
+	}{h.Streams()})
+}
+
+// AppendStream appends the connection of that id as a JSON object; when there is none the error is stream_not_found.
+func (h *Hub) AppendStream(dst []byte, id string) ([]byte, error) {
+	s := h.find(id)
+	if s == nil {
+		return dst, problem.New(problem.StreamNotFound, "no stream of this gateway has that id")
+	}
+	return appendJSON(dst, inOrder(s.describe()))
+}
+
+// State is what a hub does altogether, and its limits.
+type State struct {
+	Streams  int64  `json:"streams"`
+	Watches  int64  `json:"watches"`
+	Feeds    int64  `json:"feeds"`
+	Catchups int64  `json:"catchups"`
+	LogBytes int64  `json:"log_bytes"`
+	Limits   Limits `json:"limits"`
+}
+
+// Limits are those of the Options that operators can set.
+type Limits struct {
+	Streams          int   `json:"max_streams"`
+	Watches          int   `json:"max_watches_per_stream"`
+	LogBytes         int64 `json:"watch_log_bytes"`
+	RevisionBytes    int   `json:"max_revision_bytes"`
+	CatchupRevisions int64 `json:"max_catchup_revisions"`
+}
+
+// AppendState appends the State as a JSON object.
+func (h *Hub) AppendState(dst []byte) ([]byte, error) {
+	o := h.options
+	h.mu.Lock()
+	s := State{Streams: int64(len(h.streams)), Watches: int64(len(h.cursors)), Feeds: int64(len(h.feeds))}
+	h.mu.Unlock()
+	s.Catchups, s.LogBytes = int64(h.slots.count()), h.logs.bytes.Load()
+	s.Limits = Limits{o.MaxStreams, o.MaxWatches, o.LogBytes, o.MaxRevisionBytes, o.MaxCatchupRevisions}
+	return appendJSON(dst, s)
+}
+
+func appendJSON(dst []byte, v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	return append(append(dst, text...), '\n'), err
+}
+
 // End ends the connection of that id as the operator wishes; false when there is none.
 func (h *Hub) End(id string) bool {
-	n, err := strconv.ParseUint(id, 10, 64)
-	if err != nil {
-		return false
-	}
-	h.mu.Lock()
-	s := h.streams[n]
-	h.mu.Unlock()
+	s := h.find(id)
 	if s == nil {
 		return false
 	}
 	s.end(problem.New(problem.Draining, "an operator ended the stream").WithRetryAfter(comeBack()))
 	return true
+}
+
+// find gives the connection of that id, nil when there is none.
+func (h *Hub) find(id string) subscriber {
+	n, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streams[n]
+}
+
+// inOrder puts the watches of a connection in order, the oldest first.
+func inOrder(s Stream) Stream {
+	slices.SortFunc(s.Watches, func(a, b WatchInfo) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
+	return s
 }
 
 func (c *connection) describe() Stream {

@@ -3,6 +3,9 @@ package stream_test
 import (
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
@@ -207,6 +211,25 @@ func TestMetricsTellWhoWatches(t *testing.T) {
 	problems, err := testutil.CollectAndLint(v.hub)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: got %v, %v; want no problems", problems, err)
+	}
+}
+
+// Each metric is in the page for operators.
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "how-to", "operate-watches.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptions := make(chan *prometheus.Desc, 100)
+	stream.New(nil, nil, stream.Options{}).Describe(descriptions)
+	close(descriptions)
+	named := regexp.MustCompile(`fqName: "([a-z_]+)"`)
+	for d := range descriptions {
+		name := named.FindStringSubmatch(d.String())[1]
+		if !regexp.MustCompile("(?m)^\\|.*`" + name + "[`{]").Match(page) {
+			t.Errorf("%s is not in the table of docs/how-to/operate-watches.md", name)
+		}
 	}
 }
 
