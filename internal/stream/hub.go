@@ -114,7 +114,7 @@ type Hub struct {
 	lastID    atomic.Uint64
 	// authRevision is what the feeds were judged at.
 	authRevision atomic.Uint64
-	resumes   atomic.Int64 // of feeds, those that are gone too
+	resumes      atomic.Int64 // of feeds, those that are gone too
 
 	// spawn starts a goroutine that Close waits for, and gives what cancels its context; false once the hub is closed.
 	spawn func(func(context.Context)) (cancel func(), started bool)
