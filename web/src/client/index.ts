@@ -38,7 +38,7 @@ export interface WatchOptions extends WatchParameters {
   onState?: (state: ConnectionState) => void;
 }
 
-/** A gateway. Its watches share a WebSocket; it has no connection while there are none. */
+/** A gateway. Its watches share a WebSocket, which takes up to 1,000; there is no connection while there are none. */
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #ways: Ways;
