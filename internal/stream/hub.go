@@ -30,7 +30,7 @@ type Store interface {
 	Authenticated() bool
 	AuthRevision(ctx context.Context) (uint64, error)
 	LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error)
-	LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error)
+	KeepAlive(lease, ttl int64, k etcdclient.Keeper) *etcdclient.KeepAlive
 }
 
 // Epoch names the store's history; *epoch.Keeper satisfies it.
