@@ -110,6 +110,9 @@ func (f *feed) place(c *Cursor) placeInfo {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if _, here := f.cursors[c]; !here { // it has moved on meanwhile, and its place is under another lock
+		return placeInfo{state: "queued"}
+	}
 	p := placeInfo{next: c.next, behind: max(f.log.head-c.next+1, 0), state: "live"}
 	source := &f.log
 	switch u := c.catch; {

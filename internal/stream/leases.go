@@ -42,6 +42,9 @@ func (s *session) leaseOp(o *op) error {
 	return nil
 }
 
+// mostTTL is the longest lease that etcd grants.
+const mostTTL = 9_000_000_000
+
 // keep is the life of a lease.
 func (s *session) keep(ctx context.Context, id string, l *lease, ttl int64) {
 	granted, err := s.hub.grant(ctx, ttl)
@@ -49,16 +52,27 @@ func (s *session) keep(ctx context.Context, id string, l *lease, ttl int64) {
 		s.lose(id, l, err)
 		return
 	}
-	s.mu.Lock()
-	l.id = granted.ID
-	s.mu.Unlock()
 	message := appendID(nil, id)
 	message = append(message, `"type":"lease","lease":`...)
 	message = kvjson.AppendID(message, granted.ID)
 	message = append(message, `,"ttl":`...)
 	message = strconv.AppendInt(message, granted.TTL, 10)
-	s.reply(append(message, '}'))
-	s.lose(id, l, s.hub.renew(ctx, granted))
+	if s.granted(id, l, granted.ID, append(message, '}')) {
+		s.lose(id, l, s.hub.renew(ctx, granted))
+	}
+}
+
+// granted tells that the lease is there; false when it was cancelled meanwhile, which has been answered.
+func (s *session) granted(id string, l *lease, number int64, message []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leases[id] != l {
+		return false
+	}
+	l.id = number
+	s.replies = append(s.replies, message)
+	s.writeLocked()
+	return true
 }
 
 // lose tells that a lease could not be granted, or is gone. A lease that was cancelled is not spoken of.

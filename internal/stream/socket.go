@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -163,7 +164,7 @@ type gathered struct {
 	held []byte
 	hold bool
 	err  error
-	sent int64
+	sent atomic.Int64 // bytes
 }
 
 // Write implements io.Writer.
@@ -255,25 +256,16 @@ func (g *gathered) sendLocked(b []byte) {
 			_ = g.SetWriteDeadline(g.due) // fails only on a closed connection, as the write will
 		}
 		n, err := g.Conn.Write(b[:min(len(b), 2*room)])
-		g.sent += int64(n)
+		g.sent.Add(int64(n))
 		g.err = err
 		b = b[n:]
 	}
 }
 
-// total is the number of bytes that were sent.
-func (g *gathered) total() int64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.sent
-}
-
-// pingTime is how long a peer has to answer a ping.
-const pingTime = 10 * time.Second
-
-// ping finds out whether the peer is there, and cuts the connection when it is not.
+// ping finds out whether the peer is there, and cuts the connection when it is not. It has the time that a write has: what
+// was sent before must be read first.
 func (s *session) ping(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	ctx, cancel := context.WithTimeout(ctx, s.hub.options.WriteTimeout)
 	defer cancel()
 	if err := s.socket.Ping(ctx); err != nil && ctx.Err() != nil {
 		s.cut()
