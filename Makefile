@@ -54,6 +54,9 @@ web: ## Check and test the TypeScript client (needs npm; an old Node.js is made 
 bench: ## Compare with etcd's JSON gateway and its Go client, side by side; prints a table
 	cd tests && go run ./cmd/bench
 
+bench-watch: ## Compare what many subscribers of one prefix cost, here and at etcd's own gateway
+	cd tests && go run ./cmd/fanout
+
 fuzz: ## Fuzz each target for FUZZTIME (10s)
 	tools/fuzz $(FUZZTIME)
 
