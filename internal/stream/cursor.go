@@ -52,7 +52,9 @@ type Cursor struct {
 	finished  bool
 	reason    *problem.Error // why it finished; nil is a good end
 
-	queued bool // the transport's own: it is about to be read
+	// The transport's own.
+	queued bool   // it is about to be read
+	name   string // the id of its watch on a socket; empty until the socket has the cursor
 }
 
 // message is one of those that are made for a single subscriber.

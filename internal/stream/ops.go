@@ -267,7 +267,7 @@ func (s *session) subscribe(ctx context.Context, id string, w *watch, r *Request
 		return
 	}
 	w.cursor = c
-	s.ids[c] = id
+	c.name = id
 	cancelled, ending := w.cancelled, s.closing != nil
 	s.askLocked(w)
 	s.mu.Unlock()
@@ -294,20 +294,23 @@ func (s *session) refuse(id string, w *watch, err error) {
 func (s *session) adopt(id string, c *Cursor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watches[id], s.ids[c] = &watch{cursor: c, only: true, cancel: func() {}}, id
+	s.watches[id] = &watch{cursor: c, only: true, cancel: func() {}}
+	c.name = id
 	c.queued = true
 	s.ready = append(s.ready, c)
 }
 
 // finish lets go of a watch that has said its last message.
-func (s *session) finish(id string, c *Cursor) {
+func (s *session) finish(c *Cursor) {
 	s.mu.Lock()
-	w := s.watches[id]
-	delete(s.watches, id)
-	delete(s.ids, c)
+	w := s.watches[c.name]
+	mine := w != nil && w.cursor == c
+	if mine {
+		delete(s.watches, c.name)
+	}
 	s.mu.Unlock()
 	c.close(s.hub.options.Linger)
-	if w == nil || !w.only {
+	if !mine || !w.only {
 		return
 	}
 	end := &closing{websocket.StatusNormalClosure, ""}
@@ -399,8 +402,12 @@ func (s *session) describe() Stream {
 	d := s.connection.describe()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d.Watches = make([]WatchInfo, 0, len(s.ids))
-	for c, id := range s.ids {
+	d.Watches = make([]WatchInfo, 0, len(s.watches))
+	for id, w := range s.watches {
+		c := w.cursor
+		if c == nil {
+			continue
+		}
 		d.Watches = append(d.Watches, c.describe(id))
 	}
 	for _, l := range s.leases {

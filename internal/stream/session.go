@@ -24,16 +24,17 @@ type session struct {
 	// look's own: when it last asked for a sign of life, and what had been sent then.
 	pinged     time.Time
 	sentBefore int64
+	frames     frames         // the writer's own
 	writers    sync.WaitGroup // at most one at a time
 
 	mu      sync.Mutex
 	raw     net.Conn          // nil until it is taken over
 	socket  *websocket.Conn   // nil until the handshake is done
 	ready   []*Cursor         // to be read
+	spare   []*Cursor         // the memory of ready, in turn
 	replies [][]byte          // messages of the session's own
 	settled *sync.Cond        // replies have been taken, or closed was set
 	watches map[string]*watch // by their ids
-	ids     map[*Cursor]string
 	leases  map[string]*lease
 	writing bool
 	// closing is how the socket is to end, once what is said before it has been written.
@@ -64,8 +65,8 @@ var _ subscriber = (*session)(nil)
 const maxMessage = 64 << 10
 
 func newSession(c connection) *session {
-	s := &session{connection: c, watches: make(map[string]*watch), ids: make(map[*Cursor]string), leases: make(map[string]*lease)}
-	s.settled = sync.NewCond(&s.mu)
+	s := &session{connection: c, watches: make(map[string]*watch), leases: make(map[string]*lease)}
+	s.settled, s.frames.out = sync.NewCond(&s.mu), &s.out
 	return s
 }
 
@@ -148,23 +149,26 @@ func (s *session) writeLocked() {
 		return
 	}
 	s.writing = true
-	s.writers.Go(s.write)
+	s.writers.Add(1)
+	go s.write()
 }
 
-// write sends what is ready until there is nothing left.
+// write sends what is ready until there is nothing left. It runs for every event of every subscriber, so it is sparing:
+// what it works with belongs to the session or is lent by a pool.
 func (s *session) write() {
-	var scratch []byte
+	defer s.writers.Done()
+	scratch, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(scratch)
+	var ready []*Cursor
 	for {
 		s.mu.Lock()
-		ready, replies, end := s.ready, s.replies, s.closing
-		s.ready, s.replies = nil, nil
+		ready = s.takeReadyLocked(ready)
+		replies, end := s.replies, s.closing
+		s.replies = nil
 		s.settled.Broadcast()
-		for _, c := range ready {
-			c.queued = false
-		}
 		over := end != nil && len(replies) == 0 && s.doneLocked() // whatever else the watches may have to say
 		if s.closed || !over && len(ready)+len(replies) == 0 {
-			s.writing = false
+			s.writing, s.spare = false, ready[:0]
 			s.mu.Unlock()
 			return
 		}
@@ -173,8 +177,7 @@ func (s *session) write() {
 			s.hangUp(end)
 			return
 		}
-		var err error
-		if scratch, err = s.batch(scratch, replies, ready); err != nil {
+		if err := s.batch(scratch, replies, ready); err != nil {
 			s.hub.cutOff(err)
 			s.cut()
 			s.shut()
@@ -183,48 +186,60 @@ func (s *session) write() {
 	}
 }
 
+// takeReadyLocked gives those that are to be read; read is what it gave before, whose memory serves again.
+func (s *session) takeReadyLocked(read []*Cursor) []*Cursor {
+	if read != nil {
+		s.spare = read[:0]
+	}
+	ready := s.ready
+	s.ready, s.spare = s.spare, nil
+	for _, c := range ready {
+		c.queued = false
+	}
+	return slices.DeleteFunc(ready, func(c *Cursor) bool { return c.name == "" }) // about to begin, and read then
+}
+
 // doneLocked tells whether every watch that was ended has said so.
 func (s *session) doneLocked() bool {
 	return !slices.ContainsFunc(s.cursorsLocked(), (*Cursor).isStopped)
 }
 
 func (s *session) cursorsLocked() []*Cursor {
-	all := make([]*Cursor, 0, len(s.ids))
-	for c := range s.ids {
-		all = append(all, c)
+	all := make([]*Cursor, 0, len(s.watches))
+	for _, w := range s.watches {
+		if w.cursor != nil {
+			all = append(all, w.cursor)
+		}
 	}
 	return all
 }
 
 // batch writes the replies and what the cursors have, as one write to the network where it is not too much.
-func (s *session) batch(scratch []byte, replies [][]byte, ready []*Cursor) ([]byte, error) {
+func (s *session) batch(scratch *[]byte, replies [][]byte, ready []*Cursor) error {
 	s.out.gather()
 	for _, m := range replies {
 		if err := s.out.message(m); err != nil {
-			return scratch, err
+			return err
 		}
 	}
 	for _, c := range ready {
-		s.mu.Lock()
-		id, known := s.ids[c]
-		s.mu.Unlock()
-		if !known {
-			continue
+		s.frames.id = c.name
+		dst, state := c.read((*scratch)[:0], &s.frames, room)
+		if cap(dst) <= 2*room {
+			*scratch = dst
 		}
-		f := &frames{out: &s.out, id: id}
-		var state readState
-		if scratch, state = c.read(scratch[:0], f, room); f.err != nil {
-			return scratch, f.err
+		if s.frames.err != nil {
+			return s.frames.err
 		}
 		switch state {
 		case readMore:
 			s.wake(c)
 		case readOver:
-			s.finish(id, c)
+			s.finish(c)
 		case readIdle:
 		}
 	}
-	return scratch, s.out.flush()
+	return s.out.flush()
 }
 
 // frames sends each message as a frame of its own: nothing is gathered in dst, which only lends its memory.
@@ -267,7 +282,7 @@ func (s *session) drop() {
 	s.mu.Lock()
 	s.closed = true
 	watches, leases := s.watches, s.leases
-	s.watches, s.ids, s.leases = map[string]*watch{}, map[*Cursor]string{}, map[string]*lease{}
+	s.watches, s.leases = map[string]*watch{}, map[string]*lease{}
 	s.ready, s.replies = nil, nil
 	s.mu.Unlock()
 	for _, w := range watches {

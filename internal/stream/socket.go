@@ -163,6 +163,7 @@ type gathered struct {
 	// due is the write deadline that is set. It is moved on when half of its time is over, not at every write.
 	due  time.Time
 	held []byte
+	lent *[]byte // what held lives in
 	hold bool
 	err  error
 }
@@ -224,8 +225,8 @@ func (g *gathered) gather() {
 	defer g.mu.Unlock()
 	g.hold = true
 	if g.held == nil {
-		b, _ := buffers.Get().(*[]byte)
-		g.held = (*b)[:0]
+		g.lent, _ = buffers.Get().(*[]byte)
+		g.held = (*g.lent)[:0]
 	}
 }
 
@@ -235,10 +236,13 @@ func (g *gathered) flush() error {
 	defer g.mu.Unlock()
 	g.hold = false
 	g.sendLocked(g.held)
-	if b := g.held[:0]; cap(b) > 0 && cap(b) <= 2*room {
-		buffers.Put(&b)
+	if g.lent != nil {
+		if cap(g.held) <= 2*room {
+			*g.lent = g.held
+		}
+		buffers.Put(g.lent)
 	}
-	g.held = nil
+	g.held, g.lent = nil, nil
 	return g.err
 }
 
