@@ -33,6 +33,22 @@ func NewStreams(t testing.TB) *Streams {
 	return &Streams{t: t, contract: s}
 }
 
+// Check checks one message of the gateway as Message does, and that it has an id where it must have one: over a socket, when
+// it is of a watch or a lease, and nowhere else.
+func (s *Streams) Check(text []byte, socket bool) {
+	s.t.Helper()
+	kind := s.Message(text)
+	doc, _ := decode(text)
+	object, _ := doc.(map[string]any)
+	_, identified := object["id"]
+	switch {
+	case identified && !socket:
+		s.t.Errorf("contract of the streams: the message has an id, but the stream is one watch: %.500s", text)
+	case !identified && socket && !slices.Contains([]string{"error", "authenticated", "pong"}, kind):
+		s.t.Errorf("contract of the streams: the message has no id: %.500s", text)
+	}
+}
+
 // Message checks one message of the gateway, and gives its type.
 func (s *Streams) Message(text []byte) (kind string) {
 	s.t.Helper()
@@ -64,6 +80,9 @@ func (s *Streams) problem(x *exchange, doc any) {
 	}
 	if p["title"] != info.Title || p["retryable"] != info.Retryable || fmt.Sprint(p["status"]) != strconv.Itoa(info.Status) {
 		x.fail("the problem is not what the table says of %s", code)
+	}
+	if p["outcome"] != nil || p["request_id"] == "" {
+		x.fail("the problem of a watch has a request id, and no outcome")
 	}
 }
 

@@ -96,6 +96,9 @@ func (c *Cursor) read(dst []byte, f framer, room int) ([]byte, readState) {
 		if m, ok := snap.take(); ok {
 			return c.put(dst, f, m), readMore
 		}
+		if c.beat.Swap(false) {
+			dst = c.put(dst, f, message{tail: []byte(messageBeat)})
+		}
 		return dst, readIdle
 	}
 	return c.follow(dst, f, feed, room)

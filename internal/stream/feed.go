@@ -7,10 +7,10 @@ import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
-// feedKey tells feeds apart.
+// feedKey tells feeds apart. What a log holds is of one epoch: in the next, the same revisions are others.
 type feedKey struct {
-	start, end string
-	prevKV     bool
+	epoch, start, end string
+	prevKV            bool
 }
 
 // feed is one watch of etcd, shared by everyone who watches the same range: a log of whole revisions. Subscribers are
@@ -64,7 +64,7 @@ func (f *feed) Created() { f.readyOnce.Do(func() { close(f.ready) }) }
 // Changes implements etcdclient.Watcher: it appends the revisions, keeps the log within its bounds, and wakes those who wait.
 func (f *feed) Changes(changes []etcdclient.Change) {
 	f.mu.Lock()
-	if f.closed {
+	if f.closed || f.ended != nil { // it was under way when the watch was stopped, and nobody would let go of it
 		f.mu.Unlock()
 		return
 	}
@@ -80,12 +80,17 @@ func (f *feed) Progress(revision int64) {
 	f.mu.Lock()
 	f.log.certify(revision)
 	var asked []*Cursor
+	behind := false
 	for c := range f.cursors {
-		if c.asked.Load() != 0 {
+		if wanted := c.asked.Load(); wanted != 0 {
 			asked = append(asked, c)
+			behind = behind || wanted > revision
 		}
 	}
 	f.mu.Unlock()
+	if behind { // the member that serves the watch has not seen what another one has told
+		f.watch.RequestProgress()
+	}
 	for _, c := range asked {
 		c.nudge()
 	}

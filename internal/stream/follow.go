@@ -61,7 +61,8 @@ func (c *Cursor) event(dst []byte, f framer, e *entry) (_ []byte, size int) {
 // leave ends the watch, or begins it anew with a snapshot where the history is gone and the subscriber wants that.
 func (c *Cursor) leave(dst []byte, f framer, err error) ([]byte, readState) {
 	e := problem.From(err)
-	if c.request.Resync && (e.Code == problem.Compacted || e.Code == problem.TooFarBehind) && c.resync() {
+	if c.request.Resync && isGone(e) && c.resync(e.Code) {
+		c.delivered = 0 // what has been delivered is to be forgotten: there is nothing to resume behind
 		return dst, readIdle
 	}
 	return c.finish(dst, f, e), readOver

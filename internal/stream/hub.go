@@ -58,8 +58,9 @@ type Options struct {
 	MaxStreams, MaxWatches int
 	// Linger is how long a feed stays without a subscriber (default 300 ms), PollLinger how long after a poll (default 30 s).
 	Linger, PollLinger time.Duration
-	// WriteTimeout is how long a subscriber may take none of what is written to it (default 30 s).
-	WriteTimeout time.Duration
+	// WriteTimeout is how long a subscriber may take none of what is written to it, and how long the peer of a socket may take
+	// to answer a ping (default 30 s); PingEvery is how often it is pinged (default 20 s).
+	WriteTimeout, PingEvery time.Duration
 	// Logger takes the cause of internal errors (default: discarded).
 	Logger *slog.Logger
 }
@@ -75,6 +76,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Linger, 300*time.Millisecond)
 	setDefault(&o.PollLinger, 30*time.Second)
 	setDefault(&o.WriteTimeout, 30*time.Second)
+	setDefault(&o.PingEvery, 20*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -158,10 +160,11 @@ func New(store Store, e Epoch, o Options) *Hub {
 	return h
 }
 
-// feedFor gives the feed that serves the request, opening one from the revision on when there is none; fresh tells that.
+// feedFor gives the feed that serves the cursor, opening one from the revision on when there is none; fresh tells that.
 // Whoever is given it must call left once. There is none once the hub is closed: nobody would end it.
-func (h *Hub) feedFor(r *Request, from int64) (f *feed, fresh bool) {
-	key := feedKey{start: string(r.Start), end: string(r.End), prevKV: r.form.prevKV}
+func (h *Hub) feedFor(c *Cursor, from int64) (f *feed, fresh bool) {
+	r := c.request
+	key := feedKey{epoch: c.epoch, start: string(r.Start), end: string(r.End), prevKV: r.form.prevKV}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -197,6 +200,7 @@ func (h *Hub) newCursor(r *Request, requestID string, wake func(*Cursor)) *Curso
 	if r.Timeout > 0 {
 		c.deadline = c.since.Add(r.Timeout)
 	}
+	c.heard.Store(c.since.UnixNano())
 	return c
 }
 

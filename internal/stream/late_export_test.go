@@ -7,9 +7,6 @@ import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
-// Catchups gives how many catch-ups there are.
-func (h *Hub) Catchups() int { return h.slots.count() }
-
 // ReadLate begins a watch in the past and reads it after its connection has let go of it, as a writer does that was just
 // about to.
 func (h *Hub) ReadLate(ctx context.Context, key string) error {

@@ -48,6 +48,9 @@ func (s *session) leaseOp(o *op) error {
 	return nil
 }
 
+// mostTTL is the longest lease that etcd grants.
+const mostTTL = 9_000_000_000
+
 // begin asks for the lease and has it kept alive.
 func (l *lease) begin(ctx context.Context, ttl int64) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
@@ -59,18 +62,18 @@ func (l *lease) begin(ctx context.Context, ttl int64) {
 		return
 	}
 	s.mu.Lock()
-	if l.over {
-		s.mu.Unlock() // nobody has heard of the lease: it expires
+	defer s.mu.Unlock()
+	if s.leases[l.name] != l { // cancelled meanwhile, which has been answered: it expires
 		return
 	}
 	l.id, l.kept = granted.ID, s.hub.store.KeepAlive(granted.ID, granted.TTL, l)
-	s.mu.Unlock()
 	message := appendID(nil, l.name)
 	message = append(message, `"type":"lease","lease":`...)
 	message = kvjson.AppendID(message, granted.ID)
 	message = append(message, `,"ttl":`...)
 	message = strconv.AppendInt(message, granted.TTL, 10)
-	s.reply(append(message, '}'))
+	s.replies = append(s.replies, append(message, '}'))
+	s.writeLocked()
 }
 
 // Lost implements etcdclient.Keeper: the lease could not be granted, or is gone, and the peer is told.

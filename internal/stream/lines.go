@@ -41,7 +41,9 @@ func (h *Hub) serveLines(w http.ResponseWriter, r *http.Request, request *Reques
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	s.serve(ctx, w)
+	if !s.serve(ctx, w) && r.Context().Err() == nil {
+		panic(http.ErrAbortHandler) // a clean end of the answer would pass for the end of the watch
+	}
 	return nil
 }
 
@@ -73,14 +75,15 @@ func (s *lines) header(w http.ResponseWriter, revision int64) {
 	if s.transport == overSSE {
 		header["Content-Type"] = []string{"text/event-stream"}
 	}
+	header["Server-Timing"] = []string{"total;dur=" + strconv.FormatFloat(float64(time.Since(s.since).Microseconds())/1000, 'f', 3, 64)}
 	if revision > 0 {
 		header["Etcd-Revision"] = []string{strconv.FormatInt(revision, 10)}
 	}
 	w.WriteHeader(http.StatusOK)
 }
 
-// serve writes what the cursor has, and waits for more.
-func (s *lines) serve(ctx context.Context, w http.ResponseWriter) {
+// serve writes what the cursor has, and waits for more. It tells whether the last message was written.
+func (s *lines) serve(ctx context.Context, w http.ResponseWriter) (whole bool) {
 	var out []byte
 	if s.transport == overSSE {
 		out = appendRetry(out, comeBack())
@@ -88,8 +91,8 @@ func (s *lines) serve(ctx context.Context, w http.ResponseWriter) {
 	for {
 		var state readState
 		out, state = s.cursor.read(out, s.frame, room)
-		if !s.write(w, out) || state == readOver {
-			return
+		if written := s.write(w, out); !written || state == readOver {
+			return written
 		}
 		if out = out[:0]; cap(out) > 2*room {
 			out = nil
@@ -100,7 +103,7 @@ func (s *lines) serve(ctx context.Context, w http.ResponseWriter) {
 		select {
 		case <-s.ready:
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }

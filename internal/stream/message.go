@@ -37,17 +37,26 @@ func appendEvents(dst []byte, revision int64, array []byte) []byte {
 	return append(dst, '}')
 }
 
+// appendReset appends the message that has a subscriber forget what it has; reason is the code of the problem behind it.
+func appendReset(dst []byte, reason problem.Code) []byte {
+	dst = append(dst, `"type":"reset","reason":"`...)
+	dst = append(dst, reason...)
+	return append(dst, '"', '}')
+}
+
 const (
-	messageReset = `"type":"reset","reason":"compacted"}`
-	messageEnd   = `"type":"end"}`
+	messageEnd = `"type":"end"}`
+	// messageBeat is what is said while a snapshot is waited for: it has nothing, and promises nothing.
+	messageBeat = `"type":"snapshot","kvs":[]}`
 )
 
 // appendError appends the message that ends a watch: the problem with the revision to resume behind, when there is one.
 func (h *Hub) appendError(dst []byte, e *problem.Error, requestID string, delivered int64) []byte {
-	if _, told := e.Extra["revision"]; !told && delivered > 0 {
+	if delivered > 0 {
 		c := *e
-		c.Extra = map[string]any{"revision": delivered}
+		c.Extra = map[string]any{}
 		maps.Copy(c.Extra, e.Extra)
+		c.Extra["revision"] = delivered // also where the problem names one of its own, which a client must not resume behind
 		e = &c
 	}
 	dst = append(dst, `"type":"error","error":`...)

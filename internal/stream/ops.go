@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"encoding/json"
 	"math"
 	"time"
 
@@ -38,22 +39,66 @@ const (
 
 // act does what a message says. A message that is wrong is answered, and the socket stays.
 func (s *session) act(message []byte) {
+	if s.isClosing() {
+		return
+	}
 	var o op
-	err := kvjson.Decode(message, o.fields()...)
+	err := kvjson.Decode(message, o.fields(everyOp)...)
+	if err == nil { // what belongs to another operation is not understood
+		err = kvjson.Decode(message, new(op).fields(o.name)...)
+	}
 	if err == nil {
 		err = s.do(&o)
 	}
 	if err != nil {
-		s.fault(o.id, err)
+		s.fault(idIn(message), err)
 	}
 }
 
-// fields are what any operation can have.
-func (o *op) fields() []kvjson.Field {
+func (s *session) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing != nil
+}
+
+// idIn finds the id in a message that was not understood, if it has one that can be answered to.
+func idIn(message []byte) string {
+	var o struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(message, &o) != nil || len(o.ID) > maxID {
+		return ""
+	}
+	return o.ID
+}
+
+// everyOp stands for what any operation can have.
+const everyOp = ""
+
+// fields are what the operation of that name can have.
+func (o *op) fields(name string) []kvjson.Field {
+	fields := []kvjson.Field{
+		kvjson.Text("op", &o.name).Required().OneOf(opWatch, opCancel, opProgress, opAuth, opLease, opPing),
+	}
+	if name != opPing && name != opAuth {
+		fields = append(fields, kvjson.Text("id", &o.id))
+	}
+	if name == opAuth || name == everyOp {
+		fields = append(fields, kvjson.Text("token", &o.token))
+	}
+	if name == opLease || name == everyOp {
+		fields = append(fields, kvjson.Int("ttl", &o.ttl).Between(1, mostTTL))
+	}
+	if name == opWatch || name == everyOp {
+		fields = append(fields, o.parameters()...)
+	}
+	return fields
+}
+
+// parameters are those of a watch.
+func (o *op) parameters() []kvjson.Field {
 	r := &o.request
 	return []kvjson.Field{
-		kvjson.Text("op", &o.name).Required().OneOf(opWatch, opCancel, opProgress, opAuth, opLease, opPing),
-		kvjson.Text("id", &o.id),
 		kvjson.Bytes("key", &o.key).Given(&o.hasKey),
 		kvjson.Bytes("prefix", &o.prefix).Given(&o.hasPrefix),
 		kvjson.Bytes("from", &o.from).Given(&o.hasFrom),
@@ -68,8 +113,6 @@ func (o *op) fields() []kvjson.Field {
 		kvjson.Text("epoch", &r.Epoch),
 		kvjson.Int("heartbeat", &o.heartbeat).Between(1, mostHeartbeat),
 		kvjson.Int("timeout", &o.timeout).Between(1, mostTimeout),
-		kvjson.Int("ttl", &o.ttl).Between(1, math.MaxInt32),
-		kvjson.Text("token", &o.token),
 	}
 }
 
@@ -225,10 +268,11 @@ func (s *session) subscribe(ctx context.Context, id string, w *watch, r *Request
 	}
 	w.cursor = c
 	s.ids[c] = id
-	ending := s.closing != nil
+	cancelled, ending := w.cancelled, s.closing != nil
+	s.askLocked(w)
 	s.mu.Unlock()
 	switch {
-	case w.cancelled:
+	case cancelled:
 		c.stop(nil)
 	case ending:
 		c.stop(s.hub.drained())
@@ -300,22 +344,39 @@ func (s *session) cancelOp(id string) error {
 // progressOp has a watch tell how far it is.
 func (s *session) progressOp(id string) error {
 	s.mu.Lock()
-	var c *Cursor
-	if w := s.watches[id]; w != nil {
-		c = w.cursor
-	}
-	s.mu.Unlock()
-	if c == nil {
+	defer s.mu.Unlock()
+	w := s.watches[id]
+	if w == nil {
 		return problem.New(problem.InvalidArgument, "there is no watch with the id %q on this socket", id).AtPointer("/id")
 	}
-	s.hub.spawn(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-		defer cancel()
-		if err := c.ask(ctx); err != nil {
-			s.hub.options.Logger.DebugContext(ctx, "progress", "error", err)
-		}
-	})
+	w.asks = true
+	s.askLocked(w)
 	return nil
+}
+
+// askLocked finds out where the store is for a watch that is to tell how far it is, once the watch has begun. There is one
+// question at a time: whoever asks meanwhile may mean a later write, and is answered by the next.
+func (s *session) askLocked(w *watch) {
+	c := w.cursor
+	if !w.asks || w.asking || c == nil {
+		return
+	}
+	_, w.asking = s.hub.spawn(func(ctx context.Context) {
+		s.ask(ctx, c)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w.asking = false
+		s.askLocked(w)
+	})
+	w.asks = false
+}
+
+func (s *session) ask(ctx context.Context, c *Cursor) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if err := c.ask(ctx); err != nil {
+		s.hub.options.Logger.DebugContext(ctx, "progress", "error", err)
+	}
 }
 
 // fault answers a message that could not be acted on.

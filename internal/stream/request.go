@@ -124,8 +124,9 @@ func together(wanted []kinds) kinds {
 // after makes the request go on behind a bookmark, which has the form epoch-revision: what Server-Sent Events carry as id.
 func (r *Request) after(bookmark string) error {
 	i := strings.LastIndexByte(bookmark, '-')
-	revision, err := strconv.ParseInt(bookmark[i+1:], 10, 64)
-	if i <= 0 || err != nil || revision < 0 || revision == math.MaxInt64 {
+	text := bookmark[i+1:]
+	revision, err := strconv.ParseInt(text, 10, 64)
+	if i <= 0 || err != nil || strconv.FormatInt(revision, 10) != text || revision == math.MaxInt64 {
 		return problem.New(problem.InvalidParameter, "Last-Event-ID must be the id of a message that was received").AtParameter("Last-Event-ID")
 	}
 	r.Epoch, r.Revision, r.Snapshot = bookmark[:i], revision+1, false

@@ -14,8 +14,8 @@ const (
 	tick = 100 * time.Millisecond
 	// beatEvery is how many ticks there are between two looks at the cursors.
 	beatEvery = 10
-	// epochEvery is how many ticks there are between two looks at the epoch.
-	epochEvery = 50
+	// rolesEvery is how many ticks there are between two looks at etcd's roles.
+	rolesEvery = 50
 	// certifyAhead is how long before a heartbeat is due its feed is asked how far it is.
 	certifyAhead = 2 * time.Second
 )
@@ -35,9 +35,9 @@ func (h *Hub) Run(ctx context.Context) {
 			h.reap(now)
 			if n%beatEvery == 0 {
 				h.beat(now)
+				h.lookAtEpoch(ctx) // which asks etcd every five seconds
 			}
-			if n%epochEvery == 0 {
-				h.lookAtEpoch(ctx)
+			if n%rolesEvery == 0 {
 				h.lookAtRoles(ctx)
 			}
 		}
@@ -100,16 +100,13 @@ func (c *Cursor) look(now time.Time) {
 	case c.starved.Load():
 		c.nudge()
 	}
-	silent := now.Sub(time.Unix(0, c.heard.Load()))
-	switch {
-	case silent >= c.request.Heartbeat-time.Second:
-		if c.request.Heartbeat < certifyAhead { // there was no time before
-			c.certify()
-		}
+	left := c.request.Heartbeat - now.Sub(time.Unix(0, c.heard.Load()))
+	if left <= certifyAhead+time.Second {
+		c.certify()
+	}
+	if left <= time.Second {
 		c.beat.Store(true)
 		c.nudge()
-	case silent >= c.request.Heartbeat-certifyAhead-time.Second:
-		c.certify()
 	}
 }
 

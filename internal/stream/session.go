@@ -21,14 +21,17 @@ type session struct {
 	connection
 	out     gathered
 	pinging atomic.Bool
-	pinged  time.Time      // look's own
-	writers sync.WaitGroup // at most one at a time
+	// look's own: when it last asked for a sign of life, and what had been sent then.
+	pinged     time.Time
+	sentBefore int64
+	writers    sync.WaitGroup // at most one at a time
 
 	mu      sync.Mutex
 	raw     net.Conn          // nil until it is taken over
 	socket  *websocket.Conn   // nil until the handshake is done
 	ready   []*Cursor         // to be read
 	replies [][]byte          // messages of the session's own
+	settled *sync.Cond        // replies have been taken, or closed was set
 	watches map[string]*watch // by their ids
 	ids     map[*Cursor]string
 	leases  map[string]*lease
@@ -43,6 +46,8 @@ type watch struct {
 	cursor    *Cursor
 	cancelled bool
 	cancel    func()
+	// asks says that it is to tell how far it is, asking that it is being found out what that has to cover.
+	asks, asking bool
 	// only says that the socket is there for this watch alone, and ends with it.
 	only bool
 }
@@ -59,7 +64,9 @@ var _ subscriber = (*session)(nil)
 const maxMessage = 64 << 10
 
 func newSession(c connection) *session {
-	return &session{connection: c, watches: make(map[string]*watch), ids: make(map[*Cursor]string), leases: make(map[string]*lease)}
+	s := &session{connection: c, watches: make(map[string]*watch), ids: make(map[*Cursor]string), leases: make(map[string]*lease)}
+	s.settled = sync.NewCond(&s.mu)
+	return s
 }
 
 // serve reads until the socket ends, and then lets go of everything.
@@ -89,8 +96,21 @@ func (s *session) readOne() bool {
 		s.close(&closing{websocket.StatusInvalidFramePayloadData, "messages are UTF-8"})
 	default:
 		s.act(message)
+		s.settle()
 	}
 	return true
+}
+
+// maxReplies is how many replies may wait to be written before the session reads on.
+const maxReplies = 64
+
+// settle waits until the replies are on their way: who does not take answers cannot ask for more.
+func (s *session) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.replies) > maxReplies && !s.closed {
+		s.settled.Wait()
+	}
 }
 
 // wake has the cursor read by the writer.
@@ -138,16 +158,18 @@ func (s *session) write() {
 		s.mu.Lock()
 		ready, replies, end := s.ready, s.replies, s.closing
 		s.ready, s.replies = nil, nil
+		s.settled.Broadcast()
 		for _, c := range ready {
 			c.queued = false
 		}
-		if s.closed || len(ready)+len(replies) == 0 && (end == nil || !s.doneLocked()) {
+		over := end != nil && len(replies) == 0 && s.doneLocked() // whatever else the watches may have to say
+		if s.closed || !over && len(ready)+len(replies) == 0 {
 			s.writing = false
 			s.mu.Unlock()
 			return
 		}
 		s.mu.Unlock()
-		if len(ready)+len(replies) == 0 {
+		if over {
 			s.hangUp(end)
 			return
 		}
@@ -155,9 +177,7 @@ func (s *session) write() {
 		if scratch, err = s.batch(scratch, replies, ready); err != nil {
 			s.hub.cutOff(err)
 			s.cut()
-			s.mu.Lock()
-			s.writing, s.closed = false, true
-			s.mu.Unlock()
+			s.shut()
 			return
 		}
 	}
@@ -225,12 +245,18 @@ func (f *frames) end(dst []byte) []byte {
 
 // hangUp ends the socket: the peer has a second to say goodbye as well.
 func (s *session) hangUp(end *closing) {
-	s.mu.Lock()
-	s.writing, s.closed = false, true
-	s.mu.Unlock()
+	s.shut()
 	cut := time.AfterFunc(closeTime, s.cut)
 	defer cut.Stop()
 	_ = s.socket.Close(end.code, end.reason) // the peer may be gone
+}
+
+// shut has nothing written any more. The writer calls it, and is the last.
+func (s *session) shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing, s.closed = false, true
+	s.settled.Broadcast()
 }
 
 // closeTime is how long a peer has to answer the end of a socket.
@@ -280,18 +306,23 @@ func (s *session) cut() {
 	}
 }
 
-// pingEvery is how often a socket's peer is asked for a sign of life.
-const pingEvery = 20 * time.Second
-
-// look implements subscriber.
+// look implements subscriber: now and then it asks the peer for a sign of life. Not while much is being sent: a peer that is
+// busy reading comes to a ping late, and one that is gone is found out by the write time-out.
 func (s *session) look(now time.Time) {
+	every := s.hub.options.PingEvery
 	if s.pinged.IsZero() {
-		s.pinged = now.Add(-jitter(pingEvery))
+		s.pinged = now.Add(-jitter(every))
 	}
-	if now.Sub(s.pinged) < pingEvery || s.pinging.Swap(true) {
+	if now.Sub(s.pinged) < every || s.pinging.Swap(true) {
 		return
 	}
-	s.pinged = now
+	total := s.out.sent.Load()
+	busy := total-s.sentBefore > room
+	s.pinged, s.sentBefore = now, total
+	if busy {
+		s.pinging.Store(false)
+		return
+	}
 	if _, started := s.hub.spawn(s.ping); !started {
 		s.pinging.Store(false)
 	}

@@ -17,6 +17,8 @@ type snapshot struct {
 	cursor *Cursor
 	cancel context.CancelFunc
 	taken  chan struct{} // capacity 1: the chunk has been taken
+	// reset is why the subscriber is told to forget what it has.
+	reset problem.Code
 
 	mu    sync.Mutex
 	ready bool
@@ -61,9 +63,9 @@ func (s *snapshot) idle(ctx context.Context) error {
 }
 
 // begin starts a snapshot of the cursor's range. With revision 0 the cursor is put into a feed first, and the subscriber is
-// told to forget what it has. False means that the cursor or the hub is closed.
-func (c *Cursor) begin(revision int64) bool {
-	s := &snapshot{cursor: c, taken: make(chan struct{}, 1)}
+// told to forget what it has, because of reset. False means that the cursor or the hub is closed.
+func (c *Cursor) begin(revision int64, reset problem.Code) bool {
+	s := &snapshot{cursor: c, taken: make(chan struct{}, 1), reset: reset}
 	s.taken <- struct{}{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,8 +79,8 @@ func (c *Cursor) begin(revision int64) bool {
 	return started
 }
 
-// resync takes the cursor out of a feed that cannot serve it any more and begins it anew.
-func (c *Cursor) resync() bool {
+// resync takes the cursor out of a feed that cannot serve it any more, for that reason, and begins it anew.
+func (c *Cursor) resync(reason problem.Code) bool {
 	c.mu.Lock()
 	old := c.feed
 	c.feed = nil
@@ -86,26 +88,29 @@ func (c *Cursor) resync() bool {
 	if old != nil {
 		old.remove(c, 0)
 	}
-	return c.begin(0)
+	return c.begin(0, reason)
 }
 
-// run is the life of the snapshot.
+// run is the life of the snapshot. One that is cancelled leaves the cursor as it is: behind a part of a state nothing may
+// follow.
 func (s *snapshot) run(ctx context.Context, revision int64) {
 	c := s.cursor
 	revision, err := s.walks(ctx, revision)
 	if err == nil {
 		err = s.idle(ctx)
 	}
-	c.mu.Lock()
-	c.snap = nil
-	if err == nil {
-		c.first = append(c.first, message{appendRevision(nil, "synced", revision), revision})
-	}
-	c.mu.Unlock()
-	if err != nil && ctx.Err() == nil {
-		c.stop(problem.From(err))
+	if ctx.Err() != nil {
 		return
 	}
+	c.mu.Lock()
+	c.snap = nil
+	switch {
+	case err == nil:
+		c.first = append(c.first, message{appendRevision(nil, "synced", revision), revision})
+	case !c.ended:
+		c.ended, c.end = true, problem.From(err)
+	}
+	c.mu.Unlock()
 	c.nudge()
 }
 
@@ -118,7 +123,7 @@ func (s *snapshot) walks(ctx context.Context, revision int64) (int64, error) {
 			if revision, err = c.hub.rejoin(ctx, c); err != nil {
 				return 0, err
 			}
-			if err := s.offer(ctx, []byte(messageReset)); err != nil {
+			if err := s.offer(ctx, appendReset(nil, s.reset)); err != nil {
 				return 0, err
 			}
 		}
@@ -129,7 +134,7 @@ func (s *snapshot) walks(ctx context.Context, revision int64) (int64, error) {
 		if try == 2 {
 			return 0, slowConsumer("the snapshot was compacted, twice, before the subscriber had read it")
 		}
-		revision = 0
+		revision, s.reset = 0, problem.Compacted
 	}
 }
 

@@ -262,12 +262,10 @@ func (g *gathered) sendLocked(b []byte) {
 	}
 }
 
-// pingTime is how long a peer has to answer a ping.
-const pingTime = 10 * time.Second
-
-// ping finds out whether the peer is there, and cuts the connection when it is not.
+// ping finds out whether the peer is there, and cuts the connection when it is not. It has the time that a write has: what
+// was sent before must be read first.
 func (s *session) ping(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	ctx, cancel := context.WithTimeout(ctx, s.hub.options.WriteTimeout)
 	defer cancel()
 	if err := s.socket.Ping(ctx); err != nil && ctx.Err() != nil {
 		s.cut()

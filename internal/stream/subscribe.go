@@ -56,15 +56,19 @@ func (h *Hub) place(ctx context.Context, c *Cursor, present int64) error {
 	if err != nil && !lost {
 		return err
 	}
+	begun := true
 	switch {
 	case lost:
 		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
-		c.begin(0)
+		begun = c.begin(0, problem.From(err).Code)
 	case r.Snapshot:
 		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
-		c.begin(present)
+		begun = c.begin(present, "")
 	default:
 		c.first = append(c.first, message{appendCreated(nil, start-1, c.epoch), start - 1})
+	}
+	if !begun {
+		return h.drained()
 	}
 	return nil
 }
@@ -110,7 +114,7 @@ const mostJoins = 3
 // join puts the cursor into a feed at the revision start, and finds out before whether etcd still has it.
 func (h *Hub) join(ctx context.Context, c *Cursor, start, present int64) error {
 	for try := 1; ; try++ {
-		f, fresh := h.feedFor(c.request, present+1)
+		f, fresh := h.feedFor(c, present+1)
 		if f == nil {
 			return h.drained()
 		}
@@ -142,9 +146,15 @@ func (h *Hub) enter(ctx context.Context, f *feed, c *Cursor, start, present int6
 		}
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone { // a cursor that is added now would never be taken out
+		return context.Canceled
+	}
+	if err := f.add(c, start); err != nil {
+		return err
+	}
 	c.feed = f
-	c.mu.Unlock()
-	return f.add(c, start)
+	return nil
 }
 
 // rejoin puts a cursor at the present and gives the revision before it.

@@ -50,6 +50,9 @@ func (h *Hub) enroll(id uint64, s subscriber) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return h.drained()
+	}
 	if len(h.streams) >= h.options.MaxStreams {
 		return problem.New(problem.Overloaded, "the gateway serves as many streams as it may").
 			WithHint("the operator sets --max-streams").WithRetryAfter(comeBack()).With("limit", h.options.MaxStreams)

@@ -41,8 +41,21 @@ func (h *Hub) Watch(w http.ResponseWriter, r *http.Request, q *query.Query) erro
 	return h.serveLines(w, r, request, transport)
 }
 
+// isUpgrade tells whether a WebSocket is asked for. Another protocol (h2c, which curl offers) is to be ignored (RFC 9110, 7.8).
 func isUpgrade(h http.Header) bool {
-	return h.Get("Upgrade") != "" && strings.Contains(strings.ToLower(h.Get("Connection")), "upgrade")
+	return hasToken(h["Upgrade"], "websocket") && hasToken(h["Connection"], "upgrade")
+}
+
+// hasToken tells whether a list of a header has the token, in any case.
+func hasToken(lines []string, token string) bool {
+	for _, line := range lines {
+		for item := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(item), token) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // transportOf chooses between the two streams of lines: by stream=, else by what the request accepts.

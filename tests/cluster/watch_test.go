@@ -4,57 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/tests/harness"
 )
-
-// observer is a Watcher that notes what it got and when it was last certain to have everything.
-type observer struct {
-	mu      sync.Mutex
-	created int
-	lost    []error
-	ended   []error
-	events  map[int64]string // the key, by its revision
-	last    int64
-}
-
-func (o *observer) note(f func()) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	f()
-}
-
-func (o *observer) Created()        { o.note(func() { o.created++ }) }
-func (o *observer) Progress(int64)  {}
-func (o *observer) Lost(err error)  { o.note(func() { o.lost = append(o.lost, err) }) }
-func (o *observer) Ended(err error) { o.note(func() { o.ended = append(o.ended, err) }) }
-
-func (o *observer) Changes(changes []etcdclient.Change) {
-	o.note(func() {
-		for _, c := range changes {
-			if c.Revision <= o.last {
-				o.ended = append(o.ended, fmt.Errorf("revision %d came after %d", c.Revision, o.last))
-			}
-			o.last = c.Revision
-			for _, e := range c.Events {
-				o.events[c.Revision] = string(e.KV.Key)
-			}
-		}
-	})
-}
-
-func (o *observer) reached() int64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.last
-}
 
 // TestWatchesLeaveAFrozenMember: thirty watches of one range are spread over three members.
 // One member hangs (SIGSTOP) for ten seconds, first a follower, then the leader; then each member in turn is killed.
@@ -63,11 +20,6 @@ func (o *observer) reached() int64 {
 //   - In the end every watch has had every revision once, in order.
 func TestWatchesLeaveAFrozenMemberWithinFiveSecondsAndMissNothing(t *testing.T) { //nolint:paralleltest // it measures
 	cluster := harness.StartCluster(t, 3)
-	client, err := etcdclient.New(etcdclient.Config{Endpoints: strings.Split(cluster.Endpoints(), ",")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
 	written, n := map[int64]string{}, 0
 	// write writes one more key through a member, until it is acknowledged, and gives the revision.
 	write := func(through *harness.Member) int64 {
@@ -81,16 +33,7 @@ func TestWatchesLeaveAFrozenMemberWithinFiveSecondsAndMissNothing(t *testing.T) 
 		return revision
 	}
 	start := write(cluster.Members[0])
-	var observers []*observer
-	for i := range 30 {
-		o := &observer{events: map[int64]string{}}
-		w := client.Watch(etcdclient.WatchRequest{Key: []byte("w/"), End: []byte("w0"), Revision: start, Alone: i%10 == 0}, o)
-		t.Cleanup(w.Stop)
-		observers = append(observers, o)
-		if i == 0 {
-			eventually(t, 20*time.Second, "the first watch", func() bool { return o.reached() == start })
-		}
-	}
+	observers := observe(t, strings.Split(cluster.Endpoints(), ","), 30, start)
 	// caughtUp gives how long it takes until every watch has a write that was made after now.
 	caughtUp := func(what string, through *harness.Member) time.Duration {
 		t.Helper()
@@ -158,13 +101,6 @@ func other(c *harness.Cluster, m *harness.Member) *harness.Member {
 		}
 	}
 	return nil
-}
-
-func lostOf(observers []*observer) (n int) {
-	for _, o := range observers {
-		o.note(func() { n += len(o.lost) })
-	}
-	return n
 }
 
 // checkHistory wants every watch to have had what etcd's own client sees, and what was acknowledged to be among it.

@@ -108,7 +108,7 @@ export interface Reset {
   type: "reset";
   id?: Id;
   /** The history that was to come is gone, or lies too far back to be caught up with. */
-  reason: "compacted";
+  reason: "compacted" | "too_far_behind";
 }
 
 /** All changes of one revision. */
