@@ -12,7 +12,7 @@ import (
 // a machine that does other things as well: on average a delivered event costs a quarter and a subscriber's memory a sixth.
 // `make bench-watch` prints what to quote.
 func TestASubscriberCostsAFractionOfOneAtEtcdsOwnGateway(t *testing.T) { //nolint:paralleltest // it measures
-	rows, err := fanout.Run(t.Context(), fanout.Plan{Subscribers: 500, Events: 40, Pace: 50 * time.Millisecond, Rounds: 1, Idle: 2000})
+	rows, err := fanout.Run(t.Context(), fanout.Plan{Subscribers: 500, Events: 40, Paces: []time.Duration{50 * time.Millisecond}, Rounds: 1, Idle: 2000})
 	if err != nil {
 		t.Fatal(err)
 	}

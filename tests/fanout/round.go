@@ -66,7 +66,7 @@ func (s site) round(ctx context.Context, way Way, subscribers, events int, pace 
 	if err != nil {
 		return Row{}, err
 	}
-	row = Row{Way: way, Subscribers: subscribers, Events: events, Took: time.Since(started)}
+	row = Row{Way: way, Subscribers: subscribers, Events: events, Pace: pace, Took: time.Since(started)}
 	deliveries := time.Duration(subscribers * events)
 	row.Etcd = (busy[0].CPU - idle[0].CPU) / deliveries
 	if way == V1 {

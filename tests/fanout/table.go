@@ -4,25 +4,30 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 )
 
-// Print writes rows as a table; what a row takes of etcd's own is said of those with as many subscribers.
+// Print writes rows as a table; what a row takes of etcd's own is said of that with as many subscribers at the same pace.
 func Print(out io.Writer, rows []Row) error {
-	own := map[int]Row{}
+	type load struct {
+		subscribers int
+		pace        time.Duration
+	}
+	own := map[load]Row{}
 	for _, r := range rows {
 		if r.Way == V3 {
-			own[r.Subscribers] = r
+			own[load{r.Subscribers, r.Pace}] = r
 		}
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "way\tsubscribers\tevents\ttook s\tetcd µs\tgateway µs\tservers µs\tof /v3\tidle KiB\tbusy KiB\tof /v3\t")
+	fmt.Fprintln(table, "way\tsubscribers\tevents\tpace ms\ttook s\tetcd µs\tgateway µs\tservers µs\tof /v3\tidle KiB\tbusy KiB\tof /v3\t")
 	for _, r := range rows {
 		cpu, memory := "-", "-"
-		if o, ok := own[r.Subscribers]; ok {
+		if o, ok := own[load{r.Subscribers, r.Pace}]; ok {
 			cpu = fmt.Sprintf("%.3f", float64(r.Servers())/float64(o.Servers()))
 			memory = fmt.Sprintf("%.3f", float64(r.Busy)/float64(o.Busy))
 		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%.1f\t%.2f\t%.2f\t%.2f\t%s\t%.1f\t%.1f\t%s\t\n", r.Way, r.Subscribers, r.Events, r.Took.Seconds(),
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%.1f\t%.2f\t%.2f\t%.2f\t%s\t%.1f\t%.1f\t%s\t\n", r.Way, r.Subscribers, r.Events, r.Pace.Milliseconds(), r.Took.Seconds(),
 			float64(r.Etcd)/1e3, float64(r.Gateway)/1e3, float64(r.Servers())/1e3, cpu, float64(r.Idle)/1024, float64(r.Busy)/1024, memory)
 	}
 	if err := table.Flush(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/etcdrest/etcdrest/tests/fanout"
 )
@@ -28,7 +29,11 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("fanout", flag.ContinueOnError)
 	flags.IntVar(&plan.Subscribers, "subscribers", 0, "subscribers of one prefix (default 1000)")
 	flags.IntVar(&plan.Events, "events", 0, "events that each sees (default 100)")
-	flags.DurationVar(&plan.Pace, "pace", 0, "from one event to the next (default 100ms)")
+	flags.Func("pace", "from one event to the next (repeatable; default 100ms and 10ms)", func(text string) error {
+		pace, err := time.ParseDuration(text)
+		plan.Paces = append(plan.Paces, pace)
+		return err
+	})
 	flags.IntVar(&plan.Rounds, "rounds", 0, "rounds of each way; their medians are shown (default 3)")
 	flags.IntVar(&plan.Idle, "idle", 0, "idle subscribers of the gateway (default 9000; -1: none)")
 	if err := flags.Parse(args); err != nil {
