@@ -103,6 +103,9 @@ func (c *Cursor) read(dst []byte, f framer, room int) ([]byte, readState) {
 		}
 		return dst, readIdle
 	}
+	if feed == nil { // it is being moved
+		return dst, readIdle
+	}
 	return c.follow(dst, f, feed, room)
 }
 

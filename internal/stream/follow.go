@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"errors"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -21,7 +23,7 @@ func (c *Cursor) follow(dst []byte, f framer, feed *feed, room int) ([]byte, rea
 		}
 		switch {
 		case at.err != nil:
-			return c.leave(dst, f, at.err)
+			return c.leave(dst, f, at)
 		case len(at.entries) == 0:
 			if at.head > c.delivered {
 				c.delivered = at.head
@@ -59,13 +61,23 @@ func (c *Cursor) event(dst []byte, f framer, e *entry) (_ []byte, size int) {
 }
 
 // leave ends the watch, or begins it anew with a snapshot where the history is gone and the subscriber wants that.
-func (c *Cursor) leave(dst []byte, f framer, err error) ([]byte, readState) {
-	e := problem.From(err)
+func (c *Cursor) leave(dst []byte, f framer, at taken) ([]byte, readState) {
+	e := problem.From(at.err)
+	if stands(at) && c.move(at.head+1) {
+		return dst, readIdle
+	}
 	if c.request.Resync && isGone(e) && c.resync(e.Code) {
 		c.delivered = 0 // what has been delivered is to be forgotten: there is nothing to resume behind
 		return dst, readIdle
 	}
 	return c.finish(dst, f, e), readOver
+}
+
+// stands tells whether the cursor's own place is not compacted, although what it has read from was: a feed can be behind its
+// cursors when the member that it watches hangs.
+func stands(at taken) bool {
+	e, ok := errors.AsType[*etcdclient.Error](at.err)
+	return ok && e.CompactRevision > 0 && at.head+1 >= e.CompactRevision
 }
 
 // taken is what a cursor finds at its place.
@@ -86,7 +98,7 @@ func (f *feed) take(c *Cursor, into []*entry) taken {
 	for {
 		source, err := f.sourceLocked(c)
 		if err != nil {
-			return taken{err: err}
+			return taken{err: err, head: c.next - 1}
 		}
 		before := c.next
 		if source != nil {
@@ -94,7 +106,7 @@ func (f *feed) take(c *Cursor, into []*entry) taken {
 		}
 		if u := c.catch; u != nil && c.next > before {
 			if err := c.pace.judge(f.log.head-before, u.state == catchupPaused); err != nil {
-				return taken{err: err}
+				return taken{err: err, head: c.next - 1}
 			}
 			u.readLocked(before)
 			if len(into) == 0 {
@@ -103,7 +115,7 @@ func (f *feed) take(c *Cursor, into []*entry) taken {
 		}
 		if len(into) == 0 {
 			if f.ended != nil && c.catch == nil {
-				return taken{err: f.ended}
+				return taken{err: f.ended, head: c.next - 1}
 			}
 			f.waitLocked(c)
 		}

@@ -106,9 +106,15 @@ func (p *poll) take() (reason *problem.Error, err error) {
 	if ended {
 		return reason, nil
 	}
+	if feed == nil { // it is being moved
+		return nil, nil
+	}
 	var store [batchSize]*entry
 	for len(p.events) < pollBytes {
 		at := feed.take(c, store[:0])
+		if stands(at) && c.move(at.head+1) {
+			return nil, nil
+		}
 		if at.err != nil {
 			return nil, at.err
 		}

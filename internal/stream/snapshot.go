@@ -81,13 +81,7 @@ func (c *Cursor) begin(revision int64, reset problem.Code) bool {
 
 // resync takes the cursor out of a feed that cannot serve it any more, for that reason, and begins it anew.
 func (c *Cursor) resync(reason problem.Code) bool {
-	c.mu.Lock()
-	old := c.feed
-	c.feed = nil
-	c.mu.Unlock()
-	if old != nil {
-		old.remove(c, 0)
-	}
+	c.detach()
 	return c.begin(0, reason)
 }
 

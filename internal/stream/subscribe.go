@@ -161,18 +161,46 @@ func (h *Hub) enter(ctx context.Context, f *feed, c *Cursor, start, present int6
 func (h *Hub) rejoin(ctx context.Context, c *Cursor) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	c.mu.Lock()
-	old := c.feed
-	c.feed = nil
-	c.mu.Unlock()
-	if old != nil {
-		old.remove(c, h.options.Linger)
-	}
+	c.detach()
 	present, err := h.revision(ctx, c.request)
 	if err != nil {
 		return 0, err
 	}
 	return present, h.join(ctx, c, present+1, present)
+}
+
+// detach takes the cursor out of its feed.
+func (c *Cursor) detach() {
+	c.mu.Lock()
+	old := c.feed
+	c.feed = nil
+	c.mu.Unlock()
+	if old != nil {
+		old.remove(c, c.hub.options.Linger)
+	}
+}
+
+// move takes the cursor out of a feed that cannot serve it any more, and puts it into another one at its place; false when
+// the hub is closed.
+func (c *Cursor) move(next int64) bool {
+	c.detach()
+	_, started := c.hub.spawn(func(ctx context.Context) {
+		if err := c.hub.joinAgain(ctx, c, next); err != nil && ctx.Err() == nil {
+			c.stop(problem.From(err))
+		}
+		c.nudge()
+	})
+	return started
+}
+
+func (h *Hub) joinAgain(ctx context.Context, c *Cursor, next int64) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	present, err := h.revision(ctx, c.request)
+	if err != nil {
+		return err
+	}
+	return h.join(ctx, c, next, max(present, next-1))
 }
 
 // reachable refuses a start that is compacted, or so far back that it would cost etcd too much.
