@@ -286,3 +286,41 @@ func (a *answer) problem(t testing.TB, status int, code string) *problemDocument
 	}
 	return p
 }
+
+// outside gets what is not the gateway's.
+func (g *gateway) outside(t testing.TB, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close = true
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// poll is the answer to a poll.
+type poll struct {
+	Revision     int64   `json:"revision"`
+	Epoch        string  `json:"epoch"`
+	Events       []event `json:"events"`
+	NextRevision int64   `json:"next_revision"`
+}
+
+func (g *gateway) poll(t testing.TB, query string) *poll {
+	t.Helper()
+	a := g.get(t, "/v1/watch/poll?"+query)
+	p := new(poll)
+	if err := json.Unmarshal(a.body, p); err != nil || a.status != http.StatusOK {
+		t.Fatalf("poll %s: %d %s", query, a.status, a.body)
+	}
+	return p
+}
