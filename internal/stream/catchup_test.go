@@ -37,7 +37,7 @@ func TestCatchUpsAreExactDuringWrites(t *testing.T) {
 	for _, u := range subscribers {
 		same(t, fmt.Sprint("from ", u.from), u.s.until(last), after(truth, u.from))
 	}
-	eventually(t, "no catch-up is left", patience, func() bool { return g.hub.Catchups() == 0 })
+	eventually(t, "no catch-up is left", func() bool { return g.hub.Catchups() == 0 })
 }
 
 // Many at one past revision of one range are one catch-up; of many ranges, four run at a time and each gets its turn.
@@ -62,7 +62,7 @@ func TestCatchUpsAreSharedAndTakeTurns(t *testing.T) {
 	if n := g.hub.RunningCatchups(); n > 4 {
 		t.Errorf("%d catch-ups run", n)
 	}
-	eventually(t, "all are caught up", patience, func() bool { return g.hub.Catchups() == 0 })
+	eventually(t, "all are caught up", func() bool { return g.hub.Catchups() == 0 })
 }
 
 // A reader that stalls falls off the log, and comes back by a catch-up that waits for it: nothing is lost.
@@ -90,14 +90,14 @@ func TestAReaderThatStallsComesBackExactly(t *testing.T) {
 			t.Fatalf("change %d: got revision %d, want %d", i, got.Revision, want.Revision)
 		}
 	}
-	eventually(t, "it has met the feed", patience, func() bool { return g.hub.Catchups() == 0 })
+	eventually(t, "it has met the feed", func() bool { return g.hub.Catchups() == 0 })
 	r := g.put(t, "a/0", "end")
 	if m := stalled.kind("events"); m.Revision != r {
 		t.Errorf("got %.100s", m.text)
 	}
 	stalled.leave()
 	quick.leave()
-	eventually(t, "nothing is held", patience, func() bool { return g.hub.LogBytes() == 0 && g.hub.Feeds() == 0 })
+	eventually(t, "nothing is held", func() bool { return g.hub.LogBytes() == 0 && g.hub.Feeds() == 0 })
 }
 
 // A reader that stalls does not hold up the others of its catch-up.
@@ -117,7 +117,7 @@ func TestAStalledReaderIsTakenOutOfTheCatchUpOfOthers(t *testing.T) {
 	truth := g.history(t, "a/", from, last)
 	same(t, "the quick one", quick.until(last), truth)
 	same(t, "the stalled one", stalled.until(last), truth)
-	eventually(t, "no catch-up is left", patience, func() bool { return g.hub.Catchups() == 0 })
+	eventually(t, "no catch-up is left", func() bool { return g.hub.Catchups() == 0 })
 }
 
 // Readers that leave in the middle of a catch-up leave nothing behind.
@@ -142,7 +142,7 @@ func TestReadersThatLeaveACatchUpLeaveNothing(t *testing.T) {
 	for _, i := range random.Perm(len(streams)) {
 		streams[i].leave()
 	}
-	eventually(t, "nothing is left", patience, func() bool {
+	eventually(t, "nothing is left", func() bool {
 		return g.hub.Catchups() == 0 && g.hub.Feeds() == 0 && g.hub.LogBytes() == 0 && g.hub.Cursors() == 0 && g.hub.RunningCatchups() == 0
 	})
 }
@@ -176,8 +176,8 @@ func TestACompactionEndsWhoNeedsWhatIsGone(t *testing.T) {
 	}
 	stalled.over()
 	m := resync.next()
-	for ; m.Type == "events"; m = resync.next() {
-		delivered = m.Revision
+	for m.Type == "events" {
+		m = resync.next()
 	}
 	if m.text != `{"type":"reset","reason":"compacted"}` {
 		t.Fatalf("got %.200s", m.text)
@@ -221,7 +221,7 @@ func TestARevisionIsNeverSplit(t *testing.T) {
 		t.Errorf("got %d bytes, %d events", len(m.text), len(m.Events))
 	}
 	s.leave()
-	eventually(t, "the feed is gone", patience, func() bool { return g.hub.Feeds() == 0 })
+	eventually(t, "the feed is gone", func() bool { return g.hub.Feeds() == 0 })
 	late := g.lines(t, fmt.Sprintf("prefix=a/&prev_kv=true&start_revision=%d", m.Revision))
 	late.created()
 	if again := late.kind("events"); again.text != m.text { // by a catch-up

@@ -28,9 +28,9 @@ const subprotocol = "etcdrest.v1"
 // dial opens a socket; the query may begin a watch.
 func (g *gateway) dial(t testing.TB, query string, protocols ...string) *socket {
 	t.Helper()
-	s, response, err := g.tryDial(t, query, protocols...)
+	s, status, err := g.tryDial(t, query, protocols...)
 	if err != nil {
-		t.Fatalf("dial %q: %v (%v)", query, err, response)
+		t.Fatalf("dial %q: %v (%d)", query, err, status)
 	}
 	return s
 }
@@ -38,9 +38,9 @@ func (g *gateway) dial(t testing.TB, query string, protocols ...string) *socket 
 // open opens a socket with the subprotocol and no watch.
 func (g *gateway) open(t testing.TB) *socket { t.Helper(); return g.dial(t, "", subprotocol) }
 
-func (g *gateway) tryDial(t testing.TB, query string, protocols ...string) (*socket, *http.Response, error) {
+func (g *gateway) tryDial(t testing.TB, query string, protocols ...string) (s *socket, status int, err error) {
 	t.Helper()
-	s := &socket{}
+	s = &socket{}
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
 		s.raw = c
@@ -51,18 +51,23 @@ func (g *gateway) tryDial(t testing.TB, query string, protocols ...string) (*soc
 	})
 	if err != nil {
 		transport.CloseIdleConnections()
-		return nil, response, err
+		if response != nil {
+			_ = response.Body.Close()
+			status = response.StatusCode
+		}
+		return nil, status, err
 	}
 	conn.SetReadLimit(-1)
 	s.conn = conn
 	s.subscription = &subscription{t: t, header: response.Header, messages: make(chan message), gone: make(chan struct{})}
-	s.run(func() { s.read(g) }, func() { _ = conn.CloseNow() })
-	return s, response, nil
+	ctx := context.WithoutCancel(t.Context()) // a read that is cancelled drops the socket
+	s.run(func() { s.read(ctx, g) }, func() { _ = conn.CloseNow() })
+	return s, response.StatusCode, nil
 }
 
-func (s *socket) read(g *gateway) {
+func (s *socket) read(ctx context.Context, g *gateway) {
 	for {
-		kind, text, err := s.conn.Read(context.Background())
+		kind, text, err := s.conn.Read(ctx)
 		if err != nil {
 			s.err = err
 			return
@@ -84,7 +89,7 @@ func (s *socket) send(format string, args ...any) {
 
 func (s *socket) sendAs(kind websocket.MessageType, b []byte) {
 	s.t.Helper()
-	if err := s.conn.Write(within(s.t, patience), kind, b); err != nil {
+	if err := s.conn.Write(within(s.t), kind, b); err != nil {
 		s.t.Fatalf("send: %v", err)
 	}
 }

@@ -33,9 +33,9 @@ func TestDrainSaysGoodbye(t *testing.T) {
 	idle := g.open(t)
 	polled := make(chan *answer, 1)
 	go func() { polled <- g.get(t, "/v1/watch/poll?key=a&wait=60") }()
-	eventually(t, "all are there", patience, func() bool { return len(g.hub.Streams()) == 24 })
+	eventually(t, "all are there", func() bool { return len(g.hub.Streams()) == 24 })
 	drained := make(chan bool)
-	go func() { drained <- g.hub.Drain(within(t, patience)) }()
+	go func() { drained <- g.hub.Drain(within(t)) }()
 	waits := make(map[int64]bool)
 	for _, s := range streams {
 		p := s.fails("draining")
@@ -63,8 +63,8 @@ func TestDrainSaysGoodbye(t *testing.T) {
 	g.get(t, "/v1/watch?prefix=a").problem(t, 503, "draining")
 	late := g.sse(t, "prefix=a")
 	late.fails("draining")
-	if _, response, err := g.tryDial(t, "", subprotocol); err == nil || response.StatusCode != 503 {
-		t.Errorf("a socket: got %v, %v", response, err)
+	if _, status, err := g.tryDial(t, "", subprotocol); err == nil || status != http.StatusServiceUnavailable {
+		t.Errorf("a socket: got %d, %v", status, err)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestDrainGivesUpOnPeersThatDoNotRead(t *testing.T) {
 	if websocket.CloseStatus(socket.err) != -1 {
 		t.Errorf("the socket was cut, and has the status %d", websocket.CloseStatus(socket.err))
 	}
-	eventually(t, "nobody is left", patience, func() bool { return len(g.hub.Streams()) == 0 && g.hub.LogBytes() == 0 })
+	eventually(t, "nobody is left", func() bool { return len(g.hub.Streams()) == 0 && g.hub.LogBytes() == 0 })
 }
 
 // stuck waits until n streams have sent something, and then nothing for a while.
@@ -104,7 +104,7 @@ func (g *gateway) stuck(t testing.TB, n int) {
 	t.Helper()
 	var sent int64
 	same := 0
-	eventually(t, "the streams are stuck", patience, func() bool {
+	eventually(t, "the streams are stuck", func() bool {
 		streams, now := g.hub.Streams(), int64(0)
 		for _, s := range streams {
 			now += s.SentBytes

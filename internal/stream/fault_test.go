@@ -66,7 +66,7 @@ func TestPeersThatAreGoneAreLetGo(t *testing.T) {
 	g := start(t, func(s *setup) { s.options = stream.Options{PingEvery: time.Second, WriteTimeout: 2 * time.Second} })
 	gone := func(name string) {
 		t.Helper()
-		eventually(t, name+" is let go", patience, func() bool {
+		eventually(t, name+" is let go", func() bool {
 			return g.hub.Cursors() == 0 && len(g.hub.Streams()) == 0 && g.hub.Feeds() == 0
 		})
 	}
@@ -96,7 +96,7 @@ func TestPeersThatAreGoneAreLetGo(t *testing.T) {
 	line.created()
 	g.url = direct
 	p.freeze()
-	eventually(t, "a silent socket is let go", patience, func() bool {
+	eventually(t, "a silent socket is let go", func() bool {
 		for _, s := range g.hub.Streams() {
 			if s.Transport == "websocket" {
 				return false
@@ -120,7 +120,7 @@ func TestAPeerThatTakesNothingIsCut(t *testing.T) {
 	}
 	quick := g.lines(t, "prefix=a/")
 	quick.created()
-	eventually(t, "they are cut", patience, func() bool { return len(g.hub.Streams()) == 1 })
+	eventually(t, "they are cut", func() bool { return len(g.hub.Streams()) == 1 })
 	for _, s := range streams {
 		last := message{}
 		for m := range s.messages {
@@ -187,7 +187,7 @@ func TestManySubscribersThatComeStallAndLeave(t *testing.T) {
 	for _, s := range g.hub.Streams() {
 		g.hub.End(s.ID)
 	}
-	eventually(t, "nothing is left", patience, func() bool {
+	eventually(t, "nothing is left", func() bool {
 		return len(g.hub.Streams()) == 0 && g.hub.Feeds() == 0 && g.hub.Catchups() == 0 && g.hub.LogBytes() == 0 && g.hub.RunningCatchups() == 0
 	})
 }

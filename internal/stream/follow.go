@@ -13,19 +13,17 @@ const batchSize = 64
 func (c *Cursor) follow(dst []byte, f framer, feed *feed, room int) ([]byte, readState) {
 	var store [batchSize]*entry
 	for {
-		at := feed.take(c, store[:0])
-		for _, e := range at.entries {
+		entries, head, err := feed.take(c, store[:0])
+		for _, e := range entries {
 			var size int
 			dst, size = c.event(dst, f, e)
 			room -= size
 		}
 		switch {
-		case at.err != nil:
-			return c.leave(dst, f, at.err)
-		case len(at.entries) == 0:
-			if at.head > c.delivered {
-				c.delivered = at.head
-			}
+		case err != nil:
+			return c.leave(dst, f, err)
+		case len(entries) == 0:
+			c.delivered = max(c.delivered, head)
 			return c.bookmark(dst, f), readIdle
 		case room <= 0:
 			return dst, readMore
@@ -68,22 +66,15 @@ func (c *Cursor) leave(dst []byte, f framer, err error) ([]byte, readState) {
 	return c.finish(dst, f, e), readOver
 }
 
-// taken is what a cursor finds at its place.
-type taken struct {
-	entries []*entry
-	// head is the revision up to which the cursor has read everything.
-	head int64
-	err  error
-}
-
-// take gives the cursor the next revisions and moves it behind them. When there are none, the cursor waits.
-func (f *feed) take(c *Cursor, into []*entry) taken {
+// take gives the cursor the next revisions, in into, and moves it behind them; head is the revision up to which it has read
+// everything then. When there are none, the cursor waits.
+func (f *feed) take(c *Cursor, into []*entry) (entries []*entry, head int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
 		source, err := f.sourceLocked(c)
 		if err != nil {
-			return taken{err: err}
+			return nil, 0, err
 		}
 		before := c.next
 		if source != nil {
@@ -91,7 +82,7 @@ func (f *feed) take(c *Cursor, into []*entry) taken {
 		}
 		if u := c.catch; u != nil && c.next > before {
 			if err := c.pace.judge(f.log.head-before, u.state == catchupPaused); err != nil {
-				return taken{err: err}
+				return nil, 0, err
 			}
 			u.readLocked(before)
 			if len(into) == 0 {
@@ -100,11 +91,11 @@ func (f *feed) take(c *Cursor, into []*entry) taken {
 		}
 		if len(into) == 0 {
 			if f.ended != nil && c.catch == nil {
-				return taken{err: f.ended}
+				return nil, 0, f.ended
 			}
 			f.waitLocked(c)
 		}
-		return taken{entries: into, head: c.next - 1}
+		return into, c.next - 1, nil
 	}
 }
 

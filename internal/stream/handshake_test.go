@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -18,7 +19,7 @@ func TestHandshakesThatAreNotValid(t *testing.T) {
 	if got := wrong.header.Get("Sec-WebSocket-Version"); got != "13" {
 		t.Errorf("the version that is taken: got %q (RFC 6455, 4.4)", got)
 	}
-	valid := append(upgrade, "Sec-WebSocket-Version: 13", key)
+	valid := append(slices.Clone(upgrade), "Sec-WebSocket-Version: 13", key)
 	g.get(t, "/v1/watch?perfix=a", valid...).problem(t, 400, "unknown_parameter")
 	g.get(t, "/v1/watch?heartbeat=1", valid...).problem(t, 400, "unknown_parameter")
 	g.get(t, "/v1/watch?key=a&prefix=b", valid...).problem(t, 400, "invalid_parameter")

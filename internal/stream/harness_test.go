@@ -87,7 +87,7 @@ func (g *gateway) connect(t testing.TB, endpoint string) {
 	if g.store, err = etcdclient.New(etcdclient.Config{Endpoints: []string{endpoint}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.store.WaitReady(within(t, patience)); err != nil {
+	if err := g.store.WaitReady(within(t)); err != nil {
 		t.Fatal(err)
 	}
 	if g.oracle, err = clientv3.New(clientv3.Config{Endpoints: []string{g.etcd.Endpoint()}, Logger: zap.NewNop()}); err != nil {
@@ -141,7 +141,7 @@ func (g *gateway) serve(t testing.TB, s *setup) {
 			t.Errorf("close the client: %v", err)
 		}
 	})
-	if g.epoch, err = epochs.Current(within(t, patience)); err != nil { // which writes it, so that revisions are known from here on
+	if g.epoch, err = epochs.Current(within(t)); err != nil { // which writes it, so that revisions are known from here on
 		t.Fatal(err)
 	}
 	g.revision = g.present(t)
@@ -159,25 +159,25 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// within gives a context of the test that ends after d.
-func within(t testing.TB, d time.Duration) context.Context {
+// within gives a context of the test that ends when its patience does.
+func within(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // eventually waits until the condition holds, asking often.
-func eventually(t testing.TB, what string, d time.Duration, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(d)
+	deadline := time.After(patience)
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", d, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

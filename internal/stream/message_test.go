@@ -87,7 +87,7 @@ func (g *gateway) sse(t testing.TB, query string, headers ...string) *subscripti
 
 func (g *gateway) subscribe(t testing.TB, path string, read func(*subscription, *bufio.Reader), headers ...string) *subscription {
 	t.Helper()
-	response := g.send(t, http.MethodGet, path, headers...) //nolint:bodyclose // leave closes it
+	response := g.send(t, http.MethodGet, path, headers...)
 	s := &subscription{
 		t: t, status: response.StatusCode, header: response.Header, messages: make(chan message), gone: make(chan struct{}),
 	}

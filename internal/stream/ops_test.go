@@ -3,6 +3,7 @@ package stream_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -204,8 +205,8 @@ func TestTheWatchOfTheURL(t *testing.T) {
 	}
 	// What is wrong with its start is said by status, or on the socket to those who expect it there.
 	future := fmt.Sprintf("key=a&start_revision=%d", g.revision+10)
-	if _, response, err := g.tryDial(t, future); err == nil || response == nil || response.StatusCode != 409 {
-		t.Errorf("without the subprotocol: got %v, %v", response, err)
+	if _, status, err := g.tryDial(t, future); err == nil || status != http.StatusConflict {
+		t.Errorf("without the subprotocol: got %d, %v", status, err)
 	}
 	s := g.dial(t, future, subprotocol)
 	s.refused("0", "future_revision")
@@ -242,8 +243,8 @@ func TestTheLimitsOfSockets(t *testing.T) {
 	s.send(`{"op":"watch","id":"more","key":"a"}`)
 	s.kind("created")
 	g.open(t)
-	if _, response, err := g.tryDial(t, "", subprotocol); err == nil || response.StatusCode != 503 {
-		t.Errorf("a third socket: got %v, %v", response, err)
+	if _, status, err := g.tryDial(t, "", subprotocol); err == nil || status != http.StatusServiceUnavailable {
+		t.Errorf("a third socket: got %d, %v", status, err)
 	}
 }
 
@@ -263,7 +264,7 @@ func TestRepliesAreBounded(t *testing.T) {
 		}
 		sent <- n
 	}()
-	eventually(t, "the gateway takes no more", patience, func() bool { return g.hub.Replies() > 60 })
+	eventually(t, "the gateway takes no more", func() bool { return g.hub.Replies() > 60 })
 	for range 1000 {
 		if n := g.hub.Replies(); n > 100 {
 			t.Fatalf("%d replies wait", n)

@@ -28,7 +28,7 @@ func TestSubscribersOfARangeShareAWatch(t *testing.T) {
 		s.created()
 		streams = append(streams, s)
 	}
-	eventually(t, "etcd has one watcher more", patience, func() bool { return g.watchers(t)-before == 1 })
+	eventually(t, "etcd has one watcher more", func() bool { return g.watchers(t)-before == 1 })
 	r := g.put(t, "a", "1")
 	for _, s := range streams {
 		if m := s.kind("events"); m.Revision != r {
@@ -39,12 +39,12 @@ func TestSubscribersOfARangeShareAWatch(t *testing.T) {
 		s.leave()
 	}
 	began := time.Now()
-	eventually(t, "the cursors are gone", patience, func() bool { return g.hub.Cursors() == 0 })
-	eventually(t, "the feed is gone", patience, func() bool { return g.hub.Feeds() == 0 })
+	eventually(t, "the cursors are gone", func() bool { return g.hub.Cursors() == 0 })
+	eventually(t, "the feed is gone", func() bool { return g.hub.Feeds() == 0 })
 	if d := time.Since(began); d > time.Second {
 		t.Logf("the feed was gone after %v", d)
 	}
-	eventually(t, "the watch is gone", patience, func() bool { return g.watchers(t) == before })
+	eventually(t, "the watch is gone", func() bool { return g.watchers(t) == before })
 	if g.hub.Feeds() != 0 || g.hub.LogBytes() != 0 || g.hub.Cursors() != 0 {
 		t.Errorf("left: %d feeds, %d bytes, %d cursors", g.hub.Feeds(), g.hub.LogBytes(), g.hub.Cursors())
 	}
@@ -117,7 +117,7 @@ func TestAFeedLingersForWhoComesBack(t *testing.T) {
 	s := g.lines(t, "prefix=a")
 	r := s.created().Revision
 	s.leave()
-	eventually(t, "the stream is gone", patience, func() bool { return len(g.hub.Streams()) == 0 })
+	eventually(t, "the stream is gone", func() bool { return len(g.hub.Streams()) == 0 })
 	g.put(t, "a", "1")
 	g.put(t, "a", "2")
 	back := g.lines(t, fmt.Sprintf("prefix=a&start_revision=%d", r+1))
