@@ -34,10 +34,10 @@ fmt: $(GOLANGCI) ## Format all Go code
 	@for module in $(MODULES); do (cd "$$module" && "$(CURDIR)/$(GOLANGCI)" fmt ./...); done
 
 ##@ Tests
-.PHONY: test check unit integration bench fuzz contract
+.PHONY: test check unit integration web bench fuzz contract
 test: check ## Everything that must pass before a change lands; installs what it needs
 
-check: format lint vet deadcode generated tidy unit integration ## The same, by its parts
+check: format lint vet deadcode generated tidy unit integration web ## The same, by its parts
 
 unit: $(GOTEST) ## Each package by itself, with a real etcd inside the test process
 	@$(if $(RACE),,echo 'There is no C compiler here, so this tests without the race detector.' >&2)
@@ -47,8 +47,15 @@ unit: $(GOTEST) ## Each package by itself, with a real etcd inside the test proc
 integration: $(GOTEST) ## The built binary against real etcd processes, the README's tour, the container files
 	cd tests && "$(CURDIR)/$(GOTEST)" $(TESTFLAGS) -p 1 ./...
 
+web: ## Check and test the TypeScript client (needs npm; an old Node.js is made good)
+	go build -o .tmp/gateway ./cmd/gateway
+	PATH="$$(tools/node):$$PATH"; cd web; npm ci; npm run check; npm test
+
 bench: ## Compare with etcd's JSON gateway and its Go client, side by side; prints a table
 	cd tests && go run ./cmd/bench
+
+bench-watch: ## Compare what many subscribers of one prefix cost, here and at etcd's own gateway
+	cd tests && go run ./cmd/fanout
 
 fuzz: ## Fuzz each target for FUZZTIME (10s)
 	tools/fuzz $(FUZZTIME)

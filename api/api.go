@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// openapi.json and docs/reference/problems.md of the repository are made by tests, which otherwise hold them to their source.
+// openapi.json, docs/reference/problems.md and web/src/client/contract.ts of the repository are made by tests, which
+// otherwise hold them to their source.
 //go:generate go test -run=TestGenerated . -update
 
 //go:embed openapi.yaml

@@ -3,7 +3,9 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -181,7 +183,7 @@ func TestBothContractsDescribeTheSameThings(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := readStreams(t, "")
-	names := map[string]string{"Fault": "Fault", "KeyValue": "KeyValue", "EventKeyValue": "EventKeyValue", "WatchEvent": "WatchEvent", "Error": "ErrorLine"}
+	names := map[string]string{"Fault": "Fault", "KeyValue": "KeyValue", "EventKeyValue": "EventKeyValue", "WatchEvent": "WatchEvent", "ErrorMessage": "ErrorLine"}
 	for _, message := range []string{"Created", "Snapshot", "Synced", "Reset", "Events", "Progress", "End"} {
 		names[message] = "Watch" + message
 	}
@@ -266,19 +268,48 @@ func TestStreamsProblemsAreInTheTable(t *testing.T) {
 	}
 }
 
-// A problem that ends a socket does so by a code which the contract explains. The others end one watch of several.
-func TestCloseCodesOfTheTableAreExplained(t *testing.T) {
+// A problem that ends a socket does so by a code which the contract explains. Of a lease none does.
+func TestCloseCodesOfTheProblemsAreExplained(t *testing.T) {
 	t.Parallel()
+	s := readStreams(t, "")
 	closes := make(map[int]bool)
-	for _, c := range readStreams(t, "").Channels["websocket"].Closes {
+	for _, c := range s.Channels["websocket"].Closes {
 		closes[c.Code] = c.Sent == nil || *c.Sent
 	}
-	for _, code := range []problem.Code{
-		problem.Draining, problem.Internal, problem.Unauthenticated, problem.AuthExpired, problem.PermissionDenied, problem.RateLimited,
-		problem.SlowConsumer, problem.Overloaded, problem.RequestTooLarge, problem.UnsupportedMediaType, problem.InvalidJSON,
-	} {
-		if info := code.Info(); !closes[info.Close] {
+	for _, code := range s.Components.Messages["error"].Codes {
+		info := problem.Code(code).Info()
+		if ofLease := info.Code == problem.LeaseNotFound || info.Code == problem.NoSpace; !closes[info.Close] && !ofLease {
 			t.Errorf("%s closes with %d, which the contract does not explain", code, info.Close)
+		}
+	}
+}
+
+// The page for people names what the contract names.
+func TestThePageOfTheStreamsIsComplete(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/reference/streams.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	s := readStreams(t, "")
+	for _, c := range s.Channels["websocket"].Closes {
+		if row := fmt.Sprintf("\n| %d | %s | %s | ", c.Code, c.Name, c.Reconnect); !strings.Contains(page, row) {
+			t.Errorf("the page lacks the line %q", row)
+		}
+	}
+	var names []string
+	for _, m := range s.Components.Messages {
+		names = append(names, m.Title)
+	}
+	for _, schema := range []string{"WatchParameters", "WatchRequest"} {
+		for name := range s.properties(t, schema) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range append(names, s.Components.Messages["error"].Codes...) {
+		if !strings.Contains(page, "`"+name+"`") && name != "op" {
+			t.Errorf("the page does not name %s", name)
 		}
 	}
 }

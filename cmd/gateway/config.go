@@ -60,7 +60,7 @@ func defaultConfig() Config {
 		LogLevel:       "info",
 		MaxBodyBytes:   12 << 20,
 		MaxValueBytes:  2 << 20,
-		MaxConnections: 10_000,
+		MaxConnections: 16_384,
 
 		MaxRevisionBytes:    64 << 20,
 		WatchLogBytes:       128 << 20,

@@ -156,6 +156,46 @@ func TestEveryOptionActs(t *testing.T) {
 				}
 			}
 		},
+		"max-revision-bytes": func(t *testing.T) {
+			g := dev(t, "--max-revision-bytes=1KiB")
+			in := follow(t, g.api+"/v1/watch?key=k")
+			put(t, g, "k", 100)
+			put(t, g, "k", 2000)
+			if !scanTo(in, `"type":"events"`) || !in.Scan() || !strings.Contains(in.Text(), `"code":"revision_too_large"`) {
+				t.Errorf("after a revision beyond the limit: got %q, want revision_too_large behind the one within", in.Text())
+			}
+		},
+		"watch-log-bytes": func(t *testing.T) {
+			for size, most := range map[string]float64{"4KiB": 4 << 10, "1MiB": 1 << 20} {
+				g := dev(t, "--watch-log-bytes="+size)
+				in := follow(t, g.api+"/v1/watch?key=k")
+				for range 10 {
+					put(t, g, "k", 1000)
+					scanTo(in, `"type":"events"`)
+				}
+				held := metric(t, g, "etcdrest_stream_log_bytes")
+				if all := held > 10_000; held > most || all != (size == "1MiB") {
+					t.Errorf("--watch-log-bytes=%s: got %v bytes held of ten changes of 1,000, want all or fewer", size, held)
+				}
+			}
+		},
+		"max-catchup-revisions": func(t *testing.T) {
+			g := dev(t, "--max-catchup-revisions=3")
+			for range 6 {
+				put(t, g, "k", 1)
+			}
+			if a := call(t, nil, http.MethodGet, g.api+"/v1/watch?key=k&start_revision=2", ""); a.status != http.StatusGone || !strings.Contains(a.body, "too_far_behind") {
+				t.Errorf("a start too far back: got %d %s, want 410 too_far_behind", a.status, a.body)
+			}
+		},
+		"max-streams": func(t *testing.T) {
+			g := dev(t, "--max-streams=1")
+			follow(t, g.api+"/v1/watch?key=k")
+			a := call(t, nil, http.MethodGet, g.api+"/v1/watch?key=k", "")
+			if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "--max-streams") {
+				t.Errorf("a stream beyond the limit: got %d %s, want 503 that names --max-streams", a.status, a.body)
+			}
+		},
 		"log-format": func(t *testing.T) {
 			g := dev(t, "--log-format=json")
 			g.log.waitFor(t, `"msg":"serving"`)

@@ -101,7 +101,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	if err := register(registry, requests, client); err != nil {
+	if err := register(registry, requests, client, hub); err != nil {
 		return err
 	}
 
@@ -113,7 +113,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	defer apiServer.cut()
 	adminEnded := make(<-chan error)
 	if adminListener != nil {
-		adminServer := newAdminServer(c, log, registry, api)
+		adminServer := newAdminServer(c, log, registry, api, hub)
 		adminServer.start(ctx, adminListener)
 		defer adminServer.cut()
 		adminEnded = adminServer.ended

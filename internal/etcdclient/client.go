@@ -31,9 +31,10 @@ type Client struct {
 	fits func(*conn) bool
 	// lanes gather reads of single keys: linearizable ones, and serializable ones; ranges gathers reads of the same range.
 	// They are nil when that is off.
-	lanes   [2]*lane
-	ranges  *ranges
-	watches *watches
+	lanes      [2]*lane
+	ranges     *ranges
+	watches    *watches
+	keepAlives *keepAlives
 }
 
 var _ grpc.ClientConnInterface = (*Client)(nil)
@@ -51,7 +52,7 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{pool: p, budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
-	c.watches = newWatches(c)
+	c.watches, c.keepAlives = newWatches(c), newKeepAlives(c)
 	if !config.DisableCoalescing {
 		c.lanes = [2]*lane{newLane(c), newLane(c)}
 		c.ranges = newRanges(c)

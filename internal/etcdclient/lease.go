@@ -80,7 +80,7 @@ func (c *Client) Leases(ctx context.Context) ([]int64, wire.Header, error) {
 // LeaseKeepAliveOnce renews the lease and gives the seconds it has from now. An unknown lease is ErrLeaseNotFound. Renewing
 // twice is renewing once, so it is repeated like a read.
 func (c *Client) LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error) {
-	m := methods[pb.Lease_LeaseKeepAlive_FullMethodName]
+	m := methodRenew
 	c.budget.deposit()
 	renewed := false
 	for n := 1; ; n++ {
@@ -115,7 +115,7 @@ func (c *Client) keepAlive(ctx context.Context, id int64) (int64, error) {
 	}
 	_ = s.CloseSend() // it fails only when the stream has ended, and then Recv says why
 	r, err := s.Recv()
-	m := methods[pb.Lease_LeaseKeepAlive_FullMethodName]
+	m := methodRenew
 	switch {
 	case errors.Is(err, io.EOF):
 		return 0, fromStatus(m, errEndedEarly, true, false, 0)

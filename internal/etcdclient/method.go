@@ -58,17 +58,17 @@ var (
 	methodAuthn       = newMethod(pb.Auth_Authenticate_FullMethodName, classUnary, reads, true)
 	methodStatus      = newMethod(pb.Maintenance_Status_FullMethodName, classUnary, reads, false)
 	methodWatch       = newMethod(pb.Watch_Watch_FullMethodName, classWatch, reads, false)
+	methodRenew       = newMethod(pb.Lease_LeaseKeepAlive_FullMethodName, classLease, reads, true)
 	methodOther       = &method{name: "other"}
 )
 
 // methods finds what is known of an RPC by its full name. One that is not here is treated as a write.
 var methods = func() map[string]*method {
 	known := []*method{
-		methodRange, methodRangeStream, methodPut, methodDelete, methodTxn, methodAlarm, methodAuthn, methodStatus, methodWatch,
+		methodRange, methodRangeStream, methodPut, methodDelete, methodTxn, methodAlarm, methodAuthn, methodStatus, methodWatch, methodRenew,
 		newMethod(pb.KV_Compact_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Lease_LeaseGrant_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Lease_LeaseRevoke_FullMethodName, classUnary, writes, true),
-		newMethod(pb.Lease_LeaseKeepAlive_FullMethodName, classLease, reads, true),
 		newMethod(pb.Lease_LeaseTimeToLive_FullMethodName, classUnary, reads, true),
 		newMethod(pb.Lease_LeaseLeases_FullMethodName, classUnary, reads, true),
 		newMethod(pb.Cluster_MemberAdd_FullMethodName, classUnary, writes, true),

@@ -19,7 +19,7 @@ type metrics struct {
 	grouped   prometheus.Counter
 	resumes   *prometheus.CounterVec
 
-	connections, inFlight, aside, leader, watches, watchStreams *prometheus.Desc
+	connections, inFlight, aside, leader, watches, watchStreams, leases *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*Client)(nil)
@@ -54,6 +54,7 @@ func newMetrics(p *pool) *metrics {
 		leader:       gauge("leader_known", "Whether the leader is known."),
 		watches:      gauge("watches", "Watches."),
 		watchStreams: gauge("watch_streams", "Open streams that carry the watches."),
+		leases:       gauge("leases_kept", "Leases that are kept alive."),
 	}
 }
 
@@ -84,7 +85,7 @@ func (c *Client) Describe(out chan<- *prometheus.Desc) {
 	for _, v := range m.counters() {
 		v.Describe(out)
 	}
-	for _, d := range []*prometheus.Desc{m.connections, m.inFlight, m.aside, m.leader, m.watches, m.watchStreams} {
+	for _, d := range []*prometheus.Desc{m.connections, m.inFlight, m.aside, m.leader, m.watches, m.watchStreams, m.leases} {
 		out <- d
 	}
 }
@@ -122,6 +123,7 @@ func (c *Client) Collect(out chan<- prometheus.Metric) {
 	watches, streams := c.watches.counts()
 	out <- prometheus.MustNewConstMetric(m.watches, prometheus.GaugeValue, float64(watches))
 	out <- prometheus.MustNewConstMetric(m.watchStreams, prometheus.GaugeValue, float64(streams))
+	out <- prometheus.MustNewConstMetric(m.leases, prometheus.GaugeValue, float64(c.keepAlives.count()))
 }
 
 func (m *metrics) counters() []prometheus.Collector {

@@ -14,9 +14,9 @@ import (
 // maxRefusals is how many tokens in a row a watch lets etcd refuse: a new one may not have reached every member yet.
 const maxRefusals = 5
 
-// final says that an error ends a watch rather than interrupting it: etcd itself refused, and would again. What something
-// in front of it says, and what etcd does not explain, may be over in a moment.
-func (s *watchStream) final(e *Error) bool {
+// refusal says that an error ends a watch or a keepalive rather than interrupting it: etcd itself refused, and would
+// again. What something in front of it says, and what etcd does not explain, may be over in a moment.
+func (c *Client) refusal(e *Error) bool {
 	if e.Name == NameClosed {
 		return true
 	}
@@ -24,7 +24,7 @@ func (s *watchStream) final(e *Error) bool {
 		return false
 	}
 	if e.follow == followRenew {
-		return !s.hub.client.identity.renewable()
+		return !c.identity.renewable()
 	}
 	switch e.problem {
 	case problem.Compacted, problem.PermissionDenied, problem.InvalidArgument, problem.Unauthenticated, problem.AuthExpired:

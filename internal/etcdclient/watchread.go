@@ -110,7 +110,7 @@ func (s *watchStream) canceled(inner *stream, w *Watch, r *wire.WatchResponse) {
 		w.failures = 0
 	}
 	switch {
-	case s.final(err), w.refusals >= maxRefusals:
+	case s.hub.client.refusal(err), w.refusals >= maxRefusals:
 		s.hub.end(w, err)
 	case err.follow == followRenew:
 		identity.refused(inner.token)

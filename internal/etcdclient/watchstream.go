@@ -48,6 +48,11 @@ const (
 	stable = 5 * time.Second
 )
 
+// reopenAfter is the pause after so many failures in a row, with full jitter.
+func reopenAfter(failures int, most time.Duration) time.Duration {
+	return rand.N(min(reopenBase<<min(failures, 8), most)) //nolint:gosec // jitter needs no secrecy
+}
+
 var watchDesc = &grpc.StreamDesc{StreamName: "Watch", ServerStreams: true, ClientStreams: true}
 
 func newWatchStream(h *watches, shared bool, fits func(*conn) bool) *watchStream {
@@ -122,8 +127,7 @@ func (s *watchStream) run(ctx context.Context) {
 // pause waits, with full jitter, before the next attempt; false when there is to be none.
 func (s *watchStream) pause(ctx context.Context) bool {
 	if s.failures > 0 {
-		most := min(reopenBase<<min(s.failures, 8), reopenMax)
-		timer := time.NewTimer(rand.N(most)) //nolint:gosec // jitter needs no secrecy
+		timer := time.NewTimer(reopenAfter(s.failures, reopenMax))
 		defer timer.Stop()
 		for waiting := true; waiting && s.wanted(); {
 			select {
@@ -138,9 +142,13 @@ func (s *watchStream) pause(ctx context.Context) bool {
 	return ctx.Err() == nil && s.wanted()
 }
 
+// wanted says that there are watches; without any the stream is retired in the same moment, so that none can join it.
 func (s *watchStream) wanted() bool {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	if len(s.watches) == 0 {
+		s.retireLocked()
+	}
 	return len(s.watches) > 0
 }
 
@@ -214,7 +222,7 @@ func (s *watchStream) lost(err *Error) {
 	s.hub.mu.Lock()
 	watches := s.listLocked()
 	s.hub.mu.Unlock()
-	final := s.final(err)
+	final := s.hub.client.refusal(err)
 	for _, w := range watches {
 		switch {
 		case final:
@@ -235,7 +243,7 @@ func (s *watchStream) read(inner *stream) *Error {
 	defer f.free()
 	for {
 		if err := inner.RecvMsg(&f); err != nil {
-			return streamEnd(err)
+			return streamEnd(methodWatch, err)
 		}
 		if err := s.take(inner, &f); err != nil {
 			return err
@@ -245,9 +253,9 @@ func (s *watchStream) read(inner *stream) *Error {
 }
 
 // streamEnd is why a stream ended.
-func streamEnd(err error) *Error {
+func streamEnd(m *method, err error) *Error {
 	if errors.Is(err, io.EOF) {
-		err = fromStatus(methodWatch, errEndedEarly, true, false, 0)
+		err = fromStatus(m, errEndedEarly, true, false, 0)
 	}
 	e, _ := errors.AsType[*Error](err) // a stream's errors are
 	return e

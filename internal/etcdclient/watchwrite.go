@@ -14,6 +14,8 @@ const (
 	progressPause = 100 * time.Millisecond
 	// progressAgain is how long an answer may take before it is asked for again: etcd gives none while it catches up.
 	progressAgain = time.Second
+	// noHurry is for when only a kick brings work.
+	noHurry = time.Hour
 )
 
 // write sends what there is to be sent until the stream ends, or nobody has wanted it for a while.
@@ -99,7 +101,7 @@ func (s *watchStream) progressLocked(now time.Time) (ask bool, wait time.Duratio
 	switch {
 	case !s.trusted || !asks && !asked:
 		s.asked = time.Time{} // those who asked have left
-		return false, progressAgain
+		return false, noHurry
 	case !s.asked.IsZero():
 		due = s.asked.Add(progressAgain)
 	}

@@ -51,7 +51,8 @@ type Backend interface {
 	Cluster
 }
 
-// Observer takes one finished request for the metrics; route is the pattern of the routing table, never the path.
+// Observer takes one finished request for the metrics; route is the pattern of the routing table, never the path. The time
+// is 0 where it is the caller who chose how long to stay (streams, waits) and so says nothing.
 type Observer interface {
 	Observe(route, method string, status int, d time.Duration, bytes int64)
 }

@@ -19,7 +19,7 @@ type route struct {
 	handle    func(a *API, c *call) error
 	// keyPrefix is the fixed part of the path in front of a key; empty when the route takes no key.
 	keyPrefix string
-	// writes marks routes that can change the store: their problems carry an outcome.
+	// writes marks routes that change something: their problems carry an outcome.
 	writes bool
 	// follows answers a repeat from its idempotency record alone; the route takes an Idempotency-Key if it is set.
 	follows func(c *call, r *record) error
@@ -53,6 +53,10 @@ func table() []route {
 		{method: "GET", pattern: "/v1/watch/poll", operation: "pollEvents", handle: (*API).pollEvents, live: true},
 		{method: "POST", pattern: "/v1/maintenance/compact", operation: "compact", handle: (*API).compact, writes: true},
 		{method: "POST", pattern: "/v1/maintenance/epoch", operation: "renewEpoch", handle: (*API).renewEpoch, writes: true},
+		{method: "GET", pattern: "/v1/gateway", operation: "getGateway", handle: (*API).gateway},
+		{method: "GET", pattern: "/v1/gateway/streams", operation: "listStreams", handle: (*API).listStreams},
+		{method: "GET", pattern: "/v1/gateway/streams/{id}", operation: "getStream", handle: (*API).getStream},
+		{method: "DELETE", pattern: "/v1/gateway/streams/{id}", operation: "endStream", handle: (*API).endStream, writes: true},
 
 		{method: "GET", pattern: "/version", operation: "getVersion", handle: (*API).version},
 		{method: "GET", pattern: "/health", operation: "getHealth", handle: (*API).health, open: true},

@@ -70,7 +70,11 @@ func (c *call) end() {
 		c.finish(problem.New(problem.Internal, "the gateway could not do this because of a fault of its own; its log has the cause"))
 	}
 	if o := c.api.options.Observer; o != nil {
-		o.Observe(c.route.pattern, c.r.Method, c.status, time.Since(c.started), c.written)
+		took := time.Since(c.started)
+		if c.route.live || c.query.Waiting() > 0 {
+			took = 0
+		}
+		o.Observe(c.route.pattern, c.r.Method, c.status, took, c.written)
 	}
 	c.recycle()
 }

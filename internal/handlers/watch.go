@@ -14,6 +14,15 @@ type Watches interface {
 	Watch(w http.ResponseWriter, r *http.Request, q *query.Query) error
 	// Poll gives what has happened as one JSON document, and the revision that it covers.
 	Poll(w http.ResponseWriter, r *http.Request, q *query.Query) (body []byte, revision int64, err error)
+
+	// AppendStreams appends the document {"streams": […]}: the connections that watch, the oldest first.
+	AppendStreams(dst []byte) ([]byte, error)
+	// AppendStream appends one of them; the error of an unknown id is stream_not_found.
+	AppendStream(dst []byte, id string) ([]byte, error)
+	// AppendState appends a JSON object: how much is watched, and the limits.
+	AppendState(dst []byte) ([]byte, error)
+	// End has the watches of a connection say that they end, and then ends it; false when there is none of that id.
+	End(id string) bool
 }
 
 // watch answers GET /v1/watch.
@@ -22,11 +31,25 @@ func (a *API) watch(c *call) error {
 		return errNoWatches()
 	}
 	set(c.w.Header(), "X-Request-Id", c.id)
-	if err := a.options.Watches.Watch(c.w, c.r, &c.query.Query); err != nil {
+	begun := &begun{ResponseWriter: c.w}
+	if err := a.options.Watches.Watch(begun, c.r, &c.query.Query); err != nil {
 		return err
 	}
-	c.answered, c.status = true, http.StatusOK
+	c.answered, c.status = true, begun.status
 	return nil
+}
+
+// begun notes the status that a stream began with: 101 for a WebSocket. Unwrap keeps http.ResponseController working.
+type begun struct {
+	http.ResponseWriter
+	status int
+}
+
+func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }
+
+func (b *begun) WriteHeader(status int) {
+	b.status = status
+	b.ResponseWriter.WriteHeader(status)
 }
 
 // pollEvents answers GET /v1/watch/poll.

@@ -22,6 +22,7 @@ const (
 	UserNotFound           Code = "user_not_found"
 	RoleNotFound           Code = "role_not_found"
 	MemberNotFound         Code = "member_not_found"
+	StreamNotFound         Code = "stream_not_found"
 	RouteNotFound          Code = "route_not_found"
 	MethodNotAllowed       Code = "method_not_allowed"
 	NotAcceptable          Code = "not_acceptable"
@@ -103,6 +104,7 @@ var table = []Info{
 	{UserNotFound, 404, 4404, "The user does not exist", false, NotApplied, "etcd has no user of that name."},
 	{RoleNotFound, 404, 4404, "The role does not exist", false, NotApplied, "etcd has no role of that name."},
 	{MemberNotFound, 404, 4404, "The member does not exist", false, NotApplied, "The cluster has no member with that id."},
+	{StreamNotFound, 404, 4404, "The stream does not exist", false, NotApplied, "No connection of that id watches at this gateway: it has ended, or it is one of another gateway's. `GET /v1/gateway/streams` lists those there are."},
 	{RouteNotFound, 404, 4404, "There is nothing at this path", false, NotApplied, "No route of the gateway matches the path. The detail names the nearest one. `/openapi.yaml` lists all."},
 	{MethodNotAllowed, 405, 4400, "The path does not take this method", false, NotApplied, "The `Allow` header lists the methods that this path takes."},
 	{NotAcceptable, 406, 4400, "The answer cannot have this media type", false, NotApplied, "The `Accept` header excludes every media type that this call can answer with. The detail lists them."},

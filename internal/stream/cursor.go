@@ -120,6 +120,7 @@ func (c *Cursor) finish(dst []byte, f framer, e *problem.Error) []byte {
 	c.finished, c.reason = true, e
 	dst = f.begin(dst, 0)
 	if e == nil {
+		c.hub.countEnd("")
 		dst = append(dst, messageEnd...)
 	} else {
 		c.hub.countEnd(e.Code)

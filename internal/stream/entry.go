@@ -25,7 +25,8 @@ func (a *account) add(n int) {
 type entry struct {
 	revision int64
 	events   []wire.Event
-	size     int // bytes of keys and values
+	size     int   // bytes of keys and values
+	before   int64 // those of all entries of the log before this one; the log's own
 	account  *account
 
 	mu      sync.Mutex

@@ -32,13 +32,12 @@ type feed struct {
 	catchups []*catchup
 	// ended is why the watch has ended, for good.
 	ended error
-	// closed says that nobody needs it any more.
-	closed bool
 	// joining are those who have found the feed and are about to put a cursor into it.
 	joining int
 	// lingers is until when the feed stays without a cursor.
 	lingers time.Time
-	resumes int64
+	// closed is that the hub has let go of it. A delivery that was under way may still come, and is for nobody.
+	closed bool
 }
 
 var _ etcdclient.Watcher = (*feed)(nil)
@@ -98,11 +97,7 @@ func (f *feed) Progress(revision int64) {
 }
 
 // Lost implements etcdclient.Watcher. The log stays as it is: the watch goes on behind its head.
-func (f *feed) Lost(error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.resumes++
-}
+func (f *feed) Lost(error) { f.hub.resumes.Add(1) }
 
 // Ended implements etcdclient.Watcher. The feed is no longer found; its cursors read what there is, and then the end.
 func (f *feed) Ended(err error) {
@@ -165,6 +160,12 @@ func (f *feed) add(c *Cursor, start int64) error {
 	c.next = start
 	f.cursors[c] = struct{}{}
 	return nil
+}
+
+// hasLocked tells whether the cursor is in the feed. What a cursor has under the feed's lock belongs to another feed's otherwise.
+func (f *feed) hasLocked(c *Cursor) bool {
+	_, has := f.cursors[c]
+	return has
 }
 
 func (f *feed) isOpen() bool {

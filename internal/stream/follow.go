@@ -71,6 +71,9 @@ func (c *Cursor) leave(dst []byte, f framer, err error) ([]byte, readState) {
 func (f *feed) take(c *Cursor, into []*entry) (entries []*entry, head int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.hasLocked(c) { // its connection has let go of it while it was about to be read: it must not join a catch-up any more
+		return taken{}
+	}
 	for {
 		source, err := f.sourceLocked(c)
 		if err != nil {

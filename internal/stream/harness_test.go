@@ -38,7 +38,7 @@ type gateway struct {
 	epoch  string
 	// revision is the store's once the gateway has begun.
 	revision int64
-	messages *contract.Messages
+	messages *contract.Streams
 	// accepted counts the connections that the server has taken.
 	accepted atomic.Int64
 }
@@ -74,7 +74,7 @@ func start(t testing.TB, adjust ...func(*setup)) *gateway {
 	if s.endpoint == "" {
 		s.endpoint = s.etcd.Endpoint()
 	}
-	g := &gateway{etcd: s.etcd, messages: contract.NewMessages(t)}
+	g := &gateway{etcd: s.etcd, messages: contract.NewStreams(t)}
 	g.connect(t, s.endpoint)
 	g.serve(t, &s)
 	return g

@@ -30,7 +30,7 @@ type Store interface {
 	Authenticated() bool
 	AuthRevision(ctx context.Context) (uint64, error)
 	LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error)
-	LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error)
+	KeepAlive(lease, ttl int64, k etcdclient.Keeper) *etcdclient.KeepAlive
 }
 
 // Epoch names the store's history; *epoch.Keeper satisfies it.
@@ -116,6 +116,7 @@ type Hub struct {
 	lastID    atomic.Uint64
 	// authRevision is what the feeds were judged at.
 	authRevision atomic.Uint64
+	resumes      atomic.Int64 // of feeds, those that are gone too
 
 	// spawn starts a goroutine that Close waits for, and gives what cancels its context; false once the hub is closed.
 	spawn func(func(context.Context)) (cancel func(), started bool)
@@ -127,7 +128,10 @@ type Hub struct {
 	feeds   map[feedKey]*feed
 	cursors map[*Cursor]struct{}
 	streams map[uint64]subscriber
-	ends    map[problem.Code]int64 // how many watches ended with which code
+	ends    map[problem.Code]int64 // how many watches ended with which code; "" is a good end
+	sent    map[string]int64       // bytes that connections which are gone have sent, by transport
+
+	metrics *metrics
 }
 
 // New makes a hub, which asks nothing of etcd until somebody watches.
@@ -136,7 +140,7 @@ func New(store Store, e Epoch, o Options) *Hub {
 		store: store, epoch: e, options: o.withDefaults(), slots: newSlots(runningCatchups),
 		snapshots: make(chan struct{}, snapshotsAtOnce), admission: make(chan struct{}, admittedAtOnce), draining: make(chan struct{}),
 		feeds: make(map[feedKey]*feed), cursors: make(map[*Cursor]struct{}), streams: make(map[uint64]subscriber),
-		ends: make(map[problem.Code]int64),
+		ends: make(map[problem.Code]int64), sent: make(map[string]int64), metrics: newMetrics(),
 	}
 	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // what a hub starts ends with Close, not with a caller
 	h.stop = stop
@@ -157,12 +161,15 @@ func New(store Store, e Epoch, o Options) *Hub {
 }
 
 // feedFor gives the feed that serves the cursor, opening one from the revision on when there is none; fresh tells that.
-// Whoever is given it must call left once.
+// Whoever is given it must call left once. There is none once the hub is closed: nobody would end it.
 func (h *Hub) feedFor(c *Cursor, from int64) (f *feed, fresh bool) {
 	r := c.request
 	key := feedKey{epoch: c.epoch, start: string(r.Start), end: string(r.End), prevKV: r.form.prevKV}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return nil, false
+	}
 	f = h.feeds[key]
 	if f == nil && !key.prevKV {
 		fuller := key

@@ -11,6 +11,7 @@ import (
 type log struct {
 	from, head int64
 	entries    []*entry // ascending
+	total      int64    // bytes of keys and values of all entries there ever were
 	account    account
 }
 
@@ -24,7 +25,10 @@ func (l *log) open(from int64, whole *account) {
 func (l *log) append(changes []etcdclient.Change) {
 	for i := range changes {
 		if c := &changes[i]; c.Revision > l.head {
-			l.entries = append(l.entries, newEntry(c, &l.account))
+			e := newEntry(c, &l.account)
+			e.before = l.total
+			l.total += int64(e.size)
+			l.entries = append(l.entries, e)
 			l.head = c.Revision
 		}
 	}
@@ -39,6 +43,17 @@ func (l *log) after(next int64) []*entry {
 		return cmp.Compare(e.revision, n)
 	})
 	return l.entries[i:]
+}
+
+// ahead gives the size of what there is from the revision next on: how many revisions of the store lie between the first
+// and the last of it, and its bytes of keys and values.
+func (l *log) ahead(next int64) (revisions, bytes int64) {
+	rest := l.after(next)
+	if len(rest) == 0 {
+		return 0, 0
+	}
+	first, last := rest[0], rest[len(rest)-1]
+	return last.revision - first.revision + 1, l.total - first.before
 }
 
 // dropFirst lets go of the oldest revision.

@@ -226,12 +226,10 @@ func (s *session) begin(id string, r *Request, only bool) error {
 	w := &watch{only: only}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.watches[id] != nil, s.leases[id] != nil:
-		return problem.New(problem.DuplicateID, "the id %q is in use on this socket", id).AtPointer("/id")
-	case len(s.watches)+len(s.leases) >= s.hub.options.MaxWatches:
-		return problem.New(problem.RateLimited, "a socket may have %d watches and leases", s.hub.options.MaxWatches).With("limit", s.hub.options.MaxWatches)
-	case s.closed, s.closing != nil:
+	if err := s.roomLocked(id); err != nil {
+		return err
+	}
+	if s.closed || s.closing != nil {
 		return nil
 	}
 	cancel, started := s.hub.spawn(func(ctx context.Context) { s.subscribe(ctx, id, w, r) })
@@ -240,6 +238,18 @@ func (s *session) begin(id string, r *Request, only bool) error {
 	}
 	w.cancel = cancel
 	s.watches[id] = w
+	return nil
+}
+
+// roomLocked refuses an id that is in use, and more than a socket may have.
+func (s *session) roomLocked(id string) error {
+	most := s.hub.options.MaxWatches
+	switch {
+	case s.watches[id] != nil, s.leases[id] != nil:
+		return problem.New(problem.DuplicateID, "the id %q is in use on this socket", id).AtPointer("/id")
+	case len(s.watches)+len(s.leases) >= most:
+		return problem.New(problem.RateLimited, "a socket may have %d watches and leases", most).With("limit", most)
+	}
 	return nil
 }
 
@@ -328,7 +338,7 @@ func (s *session) cancelOp(id string) error {
 		c.stop(nil)
 	case w != nil: // it is about to begin, and ends then
 	case l != nil:
-		l.cancel()
+		l.stop()
 		s.reply(append(appendID(nil, id), messageEnd...))
 	default:
 		return problem.New(problem.InvalidArgument, "there is no watch with the id %q on this socket", id).AtPointer("/id")
@@ -392,7 +402,6 @@ func appendID(dst []byte, id string) []byte {
 
 func (s *session) describe() Stream {
 	d := s.connection.describe()
-	d.SentBytes = s.out.sent.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.Watches = make([]WatchInfo, 0, len(s.ids))

@@ -229,7 +229,7 @@ func (h *Hub) cutOff(err error) {
 	}
 }
 
-// countEnd counts a watch that ended for a reason.
+// countEnd counts a watch that ended for a reason, or with none because it was cancelled or its time was over.
 func (h *Hub) countEnd(code problem.Code) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

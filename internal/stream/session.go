@@ -277,7 +277,7 @@ func (s *session) drop() {
 		}
 	}
 	for _, l := range leases {
-		l.cancel()
+		l.stop()
 	}
 }
 

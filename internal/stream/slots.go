@@ -76,3 +76,10 @@ func (s *slots) next() *catchup {
 	s.free--
 	return u
 }
+
+// count gives the catch-ups there are.
+func (s *slots) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}

@@ -128,7 +128,7 @@ func (w *refusal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	s := w.session
-	s.out.Conn, s.out.timeout = conn, s.hub.options.WriteTimeout
+	s.out.Conn, s.out.timeout, s.out.sent = conn, s.hub.options.WriteTimeout, s.sent
 	s.mu.Lock()
 	s.raw = conn
 	s.mu.Unlock()
@@ -157,6 +157,7 @@ func smallBuffers(out net.Conn, ahead *bufio.Reader) *bufio.ReadWriter {
 type gathered struct {
 	net.Conn
 	timeout time.Duration
+	sent    *atomic.Int64 // bytes; not under mu, which is held while the peer takes its time
 
 	mu sync.Mutex
 	// due is the write deadline that is set. It is moved on when half of its time is over, not at every write.
@@ -164,7 +165,6 @@ type gathered struct {
 	held []byte
 	hold bool
 	err  error
-	sent atomic.Int64 // bytes
 }
 
 // Write implements io.Writer.

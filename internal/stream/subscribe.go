@@ -115,6 +115,9 @@ const mostJoins = 3
 func (h *Hub) join(ctx context.Context, c *Cursor, start, present int64) error {
 	for try := 1; ; try++ {
 		f, fresh := h.feedFor(c, present+1)
+		if f == nil {
+			return h.drained()
+		}
 		err := h.enter(ctx, f, c, start, present)
 		f.left()
 		if err == nil {

@@ -18,6 +18,8 @@ type subscriber interface {
 	look(now time.Time)
 	// describe is for operators.
 	describe() Stream
+	// traffic tells how many bytes went over which transport. It never waits for the peer.
+	traffic() (transport string, sent int64)
 }
 
 // connection is what all kinds of subscribers have.
@@ -36,6 +38,8 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, transport string) 
 		hub: h, id: h.lastID.Add(1), transport: transport, remote: r.RemoteAddr, requestID: w.Header().Get("X-Request-Id"), since: time.Now(), sent: new(atomic.Int64),
 	}
 }
+
+func (c *connection) traffic() (transport string, sent int64) { return c.transport, c.sent.Load() }
 
 // enroll lets a subscriber in, unless the hub is full or goes away.
 func (h *Hub) enroll(id uint64, s subscriber) error {
@@ -61,7 +65,11 @@ func (h *Hub) enroll(id uint64, s subscriber) error {
 func (h *Hub) leave(id uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.streams, id)
+	if s := h.streams[id]; s != nil {
+		transport, sent := s.traffic()
+		h.sent[transport] += sent
+		delete(h.streams, id)
+	}
 }
 
 func (h *Hub) subscribers() []subscriber {

@@ -32,6 +32,7 @@ type seriesKey struct {
 
 type series struct {
 	requests, bytes prometheus.Counter
+	timed           sync.Once // makes latency: routes that are never timed have no histogram
 	latency         prometheus.Observer
 }
 
@@ -62,7 +63,8 @@ func NewHTTP() *HTTP {
 
 const namespace = "etcdrest"
 
-// Observe takes one finished request. The route is the pattern of the routing table, empty when none matched.
+// Observe takes one finished request. The route is the pattern of the routing table, empty when none matched. A time of 0
+// says nothing, as that of a watch which lasted for hours, and is left out.
 func (h *HTTP) Observe(route, method string, status int, d time.Duration, bytes int64) {
 	key := seriesKey{route: route, method: knownMethod(method), class: status / 100}
 	if key.route == "" {
@@ -75,7 +77,10 @@ func (h *HTTP) Observe(route, method string, status int, d time.Duration, bytes 
 	s := found.(*series) //nolint:errcheck,forcetypeassert // the map holds nothing else
 	s.requests.Inc()
 	s.bytes.Add(float64(bytes))
-	s.latency.Observe(d.Seconds())
+	if d > 0 {
+		s.timed.Do(func() { s.latency = h.latency.WithLabelValues(key.route, key.method) })
+		s.latency.Observe(d.Seconds())
+	}
 }
 
 func (h *HTTP) open(k seriesKey) *series {
@@ -86,7 +91,6 @@ func (h *HTTP) open(k seriesKey) *series {
 	return &series{
 		requests: h.requests.WithLabelValues(k.route, k.method, class),
 		bytes:    h.bytes.WithLabelValues(k.route, k.method),
-		latency:  h.latency.WithLabelValues(k.route, k.method),
 	}
 }
 

@@ -147,3 +147,26 @@ func TestLoggerRefusesWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNotTimedHasNoHistogram(t *testing.T) {
+	t.Parallel()
+	h := telemetry.NewHTTP()
+	h.Observe("/v1/watch", http.MethodGet, http.StatusSwitchingProtocols, 0, 0)
+	h.Observe("/v1/kv/*", http.MethodGet, http.StatusNotModified, 0, 0)
+	if got := testutil.CollectAndCount(h, "etcdrest_http_request_duration_seconds"); got != 0 {
+		t.Errorf("histograms of what is not timed: got %d, want none", got)
+	}
+	h.Observe("/v1/kv/*", http.MethodGet, http.StatusNotModified, time.Millisecond, 0)
+	want := `
+# HELP etcdrest_http_requests_total Requests answered, by route, method and class of status.
+# TYPE etcdrest_http_requests_total counter
+etcdrest_http_requests_total{method="GET",route="/v1/kv/*",status="3xx"} 2
+etcdrest_http_requests_total{method="GET",route="/v1/watch",status="1xx"} 1
+`
+	if err := testutil.CollectAndCompare(h, strings.NewReader(want), "etcdrest_http_requests_total"); err != nil {
+		t.Error(err)
+	}
+	if got := testutil.CollectAndCount(h, "etcdrest_http_request_duration_seconds"); got != 1 {
+		t.Errorf("histograms: got %d, want that of the route which was timed once", got)
+	}
+}

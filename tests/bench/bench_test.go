@@ -10,12 +10,13 @@ import (
 
 // TestReadsAndListsCostLessThanThroughEtcdsOwnGateway holds the promise of the README: at 64 connections a single read
 // takes less CPU time of gateway and etcd together than of etcd alone through its own JSON gateway, and a list of 1,000
-// keys about half of it. The bounds leave room for the spread of rounds this short (0.47 to 0.59 for lists, and 0.41 for the official client without any HTTP); `make bench`
-// prints what to quote.
+// keys less than half of it. On two cores with a load of up to 14 beside it, seven runs gave 0.18 to 0.26 for lists. Lists
+// that nobody else asks for gave 0.40 to 0.50, of which etcd's own part, the official client's without any HTTP, is 0.24
+// to 0.46; their bound leaves room for that. `make bench` prints what to quote.
 func TestReadsAndListsCostLessThanThroughEtcdsOwnGateway(t *testing.T) { //nolint:paralleltest // it measures
 	rows, err := bench.Run(t.Context(), bench.Plan{
 		Ways:       []bench.Way{bench.V1, bench.V3},
-		Operations: []bench.Operation{bench.Get, bench.List},
+		Operations: []bench.Operation{bench.Get, bench.List, bench.ListApart},
 		Rounds:     3,
 		Duration:   time.Second,
 	})
@@ -27,11 +28,11 @@ func TestReadsAndListsCostLessThanThroughEtcdsOwnGateway(t *testing.T) { //nolin
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", &table)
-	cost := map[bench.Operation]map[bench.Way]time.Duration{bench.Get: {}, bench.List: {}}
+	cost := map[bench.Operation]map[bench.Way]time.Duration{bench.Get: {}, bench.List: {}, bench.ListApart: {}}
 	for _, r := range rows {
 		cost[r.Operation][r.Way] = r.Servers()
 	}
-	for operation, most := range map[bench.Operation]float64{bench.Get: 0.9, bench.List: 0.75} {
+	for operation, most := range map[bench.Operation]float64{bench.Get: 0.9, bench.List: 0.5, bench.ListApart: 0.7} {
 		ours, theirs := cost[operation][bench.V1], cost[operation][bench.V3]
 		if ratio := float64(ours) / float64(theirs); !(ratio < most) { // not a number fails too
 			t.Errorf("%s: got %v by /v1 and %v by /v3, %.2f of it; want less than %.2f", operation, ours, theirs, ratio, most)

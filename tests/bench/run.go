@@ -62,8 +62,8 @@ func Run(ctx context.Context, plan Plan) (rows []Row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	load := filepath.Join(dir, "load")
-	if err := buildLoad(ctx, load); err != nil {
+	load, err := harness.BuildCommand(ctx, dir, "load")
+	if err != nil {
 		return nil, err
 	}
 	etcd, err := programs.StartEtcd(ctx, filepath.Join(dir, "data"))
@@ -101,14 +101,6 @@ func (p Plan) withDefaults() Plan {
 	p.Rounds = cmp.Or(p.Rounds, 5)
 	p.Duration = cmp.Or(p.Duration, 2*time.Second)
 	return p
-}
-
-func buildLoad(ctx context.Context, path string) error {
-	root, err := harness.Root()
-	if err != nil {
-		return err
-	}
-	return harness.Go(ctx, filepath.Join(root, "tests"), "build", "-o", path, "./cmd/load")
 }
 
 // site is what runs while we measure.

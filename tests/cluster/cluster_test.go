@@ -4,10 +4,7 @@
 package cluster_test
 
 import (
-	"bufio"
 	"context"
-	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -106,35 +103,8 @@ func pass(t *testing.T, until time.Time) {
 // metric sums the series of a metric, of the gateway or of a member, whose labels contain all of these.
 func metric(t *testing.T, url, name string, labels ...string) float64 {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", http.NoBody)
+	sum, err := harness.Metric(t.Context(), url, name, labels...)
 	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	sum := 0.0
-	lines := bufio.NewScanner(answer.Body)
-next:
-	for lines.Scan() {
-		series, value, ok := strings.Cut(lines.Text(), " ")
-		if base, _, _ := strings.Cut(series, "{"); !ok || base != name {
-			continue
-		}
-		for _, label := range labels {
-			if !strings.Contains(series, label) {
-				continue next
-			}
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			t.Fatalf("metric %s: %v", series, err)
-		}
-		sum += v
-	}
-	if err := lines.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return sum

@@ -23,10 +23,20 @@ func Build(ctx context.Context, dir string) (Programs, error) {
 	if err := Go(ctx, root, "build", "-o", built.Gateway, "./cmd/gateway"); err != nil {
 		return Programs{}, err
 	}
-	if err := Go(ctx, filepath.Join(root, "tests"), "build", "-o", built.Etcd, "./cmd/etcd"); err != nil {
+	if _, err := BuildCommand(ctx, dir, "etcd"); err != nil {
 		return Programs{}, err
 	}
 	return built, nil
+}
+
+// BuildCommand compiles one of the programs of tests/cmd into dir and gives its path.
+func BuildCommand(ctx context.Context, dir, name string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	return path, Go(ctx, filepath.Join(root, "tests"), "build", "-o", path, "./cmd/"+name)
 }
 
 // Go runs a go command in a folder; its error holds what the command said.

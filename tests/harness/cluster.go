@@ -257,11 +257,11 @@ func (m *Member) Restart(ctx context.Context) error {
 }
 
 func (p Programs) newMember(ctx context.Context, name, dir string) (*Member, error) {
-	client, err := lastingAddress(ctx)
+	client, err := LastingAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	peer, err := lastingAddress(ctx)
+	peer, err := LastingAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -306,9 +306,9 @@ func (m *Member) stopAtEnd(t testing.TB) {
 // Ports below those that systems give to listeners on port 0 and to outgoing connections.
 const lowestPort, highestPort = 10_000, 30_000
 
-// lastingAddress finds a free port that stays free while its member is down: nobody gets it who did not ask for it by
+// LastingAddress finds a free port of this machine that stays free while its server is down: nobody gets it who did not ask for it by
 // number. (A port of the usual range may by then be the source port of the very client that tries to reach the member.)
-func lastingAddress(ctx context.Context) (string, error) {
+func LastingAddress(ctx context.Context) (string, error) {
 	for range 100 {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowestPort+rand.IntN(highestPort-lowestPort)))
 		if l, err := new(net.ListenConfig).Listen(ctx, "tcp", address); err == nil {

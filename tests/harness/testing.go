@@ -12,15 +12,42 @@ import (
 // readyWithin is how long a program may take to serve, on a busy machine.
 const readyWithin = 60 * time.Second
 
-// built is set by Main before the first test runs, and never after.
-var built Programs
+// built and commands are set by Main and Commands before the first test runs, and never after.
+var (
+	built    Programs
+	commands = map[string]string{}
+)
 
-// Main is the TestMain of a package that runs programs: it builds them once, for all its tests. The test binary exits
-// with m's result when TestMain returns.
-func Main(m *testing.M) {
+// Main is the TestMain of a package that runs programs: it builds them once, for all its tests; and with them those of
+// tests/cmd that are named. The test binary exits with m's result when TestMain returns.
+func Main(m *testing.M, names ...string) {
+	run(m, func(ctx context.Context, dir string) (err error) {
+		if built, err = Build(ctx, dir); err != nil {
+			return err
+		}
+		return buildCommands(ctx, dir, names)
+	})
+}
+
+// Commands is the TestMain of a package that needs only some programs of tests/cmd.
+func Commands(m *testing.M, names ...string) {
+	run(m, func(ctx context.Context, dir string) error { return buildCommands(ctx, dir, names) })
+}
+
+// Command is the path of a program of tests/cmd that Main or Commands built.
+func Command(t testing.TB, name string) string {
+	t.Helper()
+	path, ok := commands[name]
+	if !ok {
+		t.Fatalf("TestMain does not build %s", name)
+	}
+	return path
+}
+
+func run(m *testing.M, build func(ctx context.Context, dir string) error) {
 	dir, err := os.MkdirTemp("", "etcdrest-tests-")
 	if err == nil {
-		built, err = Build(context.Background(), dir)
+		err = build(context.Background(), dir)
 	}
 	if err == nil {
 		m.Run()
@@ -30,6 +57,15 @@ func Main(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "build the programs under test:", err)
 		os.Exit(1)
 	}
+}
+
+func buildCommands(ctx context.Context, dir string, names []string) (err error) {
+	for _, name := range names {
+		if commands[name], err = BuildCommand(ctx, dir, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // StartEtcd runs an etcd for the length of a test.
