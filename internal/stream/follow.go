@@ -72,7 +72,7 @@ func (f *feed) take(c *Cursor, into []*entry) (entries []*entry, head int64, err
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.hasLocked(c) { // its connection has let go of it while it was about to be read: it must not join a catch-up any more
-		return taken{}
+		return nil, 0, nil
 	}
 	for {
 		source, err := f.sourceLocked(c)
