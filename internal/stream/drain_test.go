@@ -179,3 +179,22 @@ func TestANewEpochEndsEveryWatch(t *testing.T) {
 	s.send(`{"op":"watch","id":"old","key":"a","epoch":"%s"}`, g.epoch)
 	s.refused("old", "epoch_changed")
 }
+
+// Another gateway's new epoch is noticed as soon: it is looked for every few seconds.
+func TestANewEpochOfAnotherGatewayEndsEveryWatch(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	other := start(t, func(s *setup) { s.etcd = g.etcd })
+	if other.epoch != g.epoch {
+		t.Fatalf("two gateways of one etcd have the epochs %s and %s", g.epoch, other.epoch)
+	}
+	line := g.lines(t, "prefix=")
+	line.created()
+	began := time.Now()
+	response := other.send(t, http.MethodPost, "/v1/maintenance/epoch")
+	_ = response.Body.Close()
+	line.fails("epoch_changed")
+	if d := time.Since(began); d > 8*time.Second { // 6, and what a busy machine adds
+		t.Errorf("it took %v", d)
+	}
+}

@@ -120,3 +120,9 @@ func (u *FanOut) Deliver(change etcdclient.Change) {
 		u.buffer, _ = c.read(u.buffer[:0], ndjson{}, room)
 	}
 }
+
+// Pace is what finds out whether a reader will ever have caught up.
+type Pace struct{ pace }
+
+// Judge refuses one that will not.
+func (p *Pace) Judge(lag int64, full bool) error { return p.judge(lag, full) }
