@@ -103,14 +103,14 @@ func (x *exchange) lineBody(line *openapi3.Schema) {
 		x.documentAt(fmt.Sprintf("line %d", number), line, doc)
 	}
 	x.answer.Body = &tap{ReadCloser: x.answer.Body, piece: func(p []byte) {
-		rest = append(rest, p...)
 		for {
-			text, after, whole := bytes.Cut(rest, []byte{'\n'})
+			text, after, whole := bytes.Cut(p, []byte{'\n'})
+			rest = append(rest, text...)
 			if !whole {
 				return
 			}
-			check(text)
-			rest = append([]byte(nil), after...)
+			check(rest)
+			rest, p = rest[:0], after
 		}
 	}, end: func() {
 		if len(rest) > 0 {

@@ -15,19 +15,17 @@ const batchSize = 64
 func (c *Cursor) follow(dst []byte, f framer, feed *feed, room int) ([]byte, readState) {
 	var store [batchSize]*entry
 	for {
-		at := feed.take(c, store[:0])
-		for _, e := range at.entries {
+		entries, head, err := feed.take(c, store[:0])
+		for _, e := range entries {
 			var size int
 			dst, size = c.event(dst, f, e)
 			room -= size
 		}
 		switch {
-		case at.err != nil:
-			return c.leave(dst, f, at)
-		case len(at.entries) == 0:
-			if at.head > c.delivered {
-				c.delivered = at.head
-			}
+		case err != nil:
+			return c.leave(dst, f, err, head+1)
+		case len(entries) == 0:
+			c.delivered = max(c.delivered, head)
 			return c.bookmark(dst, f), readIdle
 		case room <= 0:
 			return dst, readMore
@@ -61,9 +59,9 @@ func (c *Cursor) event(dst []byte, f framer, e *entry) (_ []byte, size int) {
 }
 
 // leave ends the watch, or begins it anew with a snapshot where the history is gone and the subscriber wants that.
-func (c *Cursor) leave(dst []byte, f framer, at taken) ([]byte, readState) {
-	e := problem.From(at.err)
-	if stands(at) && c.move(at.head+1) {
+func (c *Cursor) leave(dst []byte, f framer, err error, next int64) ([]byte, readState) {
+	e := problem.From(err)
+	if stands(err, next) && c.move(next) {
 		return dst, readIdle
 	}
 	if c.request.Resync && isGone(e) && c.resync(e.Code) {
@@ -75,30 +73,23 @@ func (c *Cursor) leave(dst []byte, f framer, at taken) ([]byte, readState) {
 
 // stands tells whether the cursor's own place is not compacted, although what it has read from was: a feed can be behind its
 // cursors when the member that it watches hangs.
-func stands(at taken) bool {
-	e, ok := errors.AsType[*etcdclient.Error](at.err)
-	return ok && e.CompactRevision > 0 && at.head+1 >= e.CompactRevision
+func stands(err error, next int64) bool {
+	e, ok := errors.AsType[*etcdclient.Error](err)
+	return ok && e.CompactRevision > 0 && next >= e.CompactRevision
 }
 
-// taken is what a cursor finds at its place.
-type taken struct {
-	entries []*entry
-	// head is the revision up to which the cursor has read everything.
-	head int64
-	err  error
-}
-
-// take gives the cursor the next revisions and moves it behind them. When there are none, the cursor waits.
-func (f *feed) take(c *Cursor, into []*entry) taken {
+// take gives the cursor the next revisions, in into, and moves it behind them; head is the revision up to which it has read
+// everything then, or had when there is an error. When there are none, the cursor waits.
+func (f *feed) take(c *Cursor, into []*entry) (entries []*entry, head int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.hasLocked(c) { // its connection has let go of it while it was about to be read: it must not join a catch-up any more
-		return taken{}
+		return nil, 0, nil
 	}
 	for {
 		source, err := f.sourceLocked(c)
 		if err != nil {
-			return taken{err: err, head: c.next - 1}
+			return nil, c.next - 1, err
 		}
 		before := c.next
 		if source != nil {
@@ -106,7 +97,7 @@ func (f *feed) take(c *Cursor, into []*entry) taken {
 		}
 		if u := c.catch; u != nil && c.next > before {
 			if err := c.pace.judge(f.log.head-before, u.state == catchupPaused); err != nil {
-				return taken{err: err, head: c.next - 1}
+				return nil, c.next - 1, err
 			}
 			u.readLocked(before)
 			if len(into) == 0 {
@@ -115,11 +106,11 @@ func (f *feed) take(c *Cursor, into []*entry) taken {
 		}
 		if len(into) == 0 {
 			if f.ended != nil && c.catch == nil {
-				return taken{err: f.ended, head: c.next - 1}
+				return nil, c.next - 1, f.ended
 			}
 			f.waitLocked(c)
 		}
-		return taken{entries: into, head: c.next - 1}
+		return into, c.next - 1, nil
 	}
 }
 

@@ -87,7 +87,7 @@ func (g *gateway) connect(t testing.TB, endpoint string) {
 	if g.store, err = etcdclient.New(etcdclient.Config{Endpoints: []string{endpoint}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.store.WaitReady(within(t, patience)); err != nil {
+	if err := g.store.WaitReady(within(t)); err != nil {
 		t.Fatal(err)
 	}
 	if g.oracle, err = clientv3.New(clientv3.Config{Endpoints: []string{g.etcd.Endpoint()}, Logger: zap.NewNop()}); err != nil {
@@ -141,7 +141,7 @@ func (g *gateway) serve(t testing.TB, s *setup) {
 			t.Errorf("close the client: %v", err)
 		}
 	})
-	if g.epoch, err = epochs.Current(within(t, patience)); err != nil { // which writes it, so that revisions are known from here on
+	if g.epoch, err = epochs.Current(within(t)); err != nil { // which writes it, so that revisions are known from here on
 		t.Fatal(err)
 	}
 	g.revision = g.present(t)
@@ -159,25 +159,25 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// within gives a context of the test that ends after d.
-func within(t testing.TB, d time.Duration) context.Context {
+// within gives a context of the test that ends when its patience does.
+func within(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // eventually waits until the condition holds, asking often.
-func eventually(t testing.TB, what string, d time.Duration, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(d)
+	deadline := time.After(patience)
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", d, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
@@ -283,6 +283,44 @@ func (a *answer) problem(t testing.TB, status int, code string) *problemDocument
 	}
 	if p.Code != code {
 		t.Fatalf("problem code: got %s, want %s; body %s", p.Code, code, a.body)
+	}
+	return p
+}
+
+// outside gets what is not the gateway's.
+func (g *gateway) outside(t testing.TB, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close = true
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// poll is the answer to a poll.
+type poll struct {
+	Revision     int64   `json:"revision"`
+	Epoch        string  `json:"epoch"`
+	Events       []event `json:"events"`
+	NextRevision int64   `json:"next_revision"`
+}
+
+func (g *gateway) poll(t testing.TB, query string) *poll {
+	t.Helper()
+	a := g.get(t, "/v1/watch/poll?"+query)
+	p := new(poll)
+	if err := json.Unmarshal(a.body, p); err != nil || a.status != http.StatusOK {
+		t.Fatalf("poll %s: %d %s", query, a.status, a.body)
 	}
 	return p
 }

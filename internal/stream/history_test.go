@@ -21,7 +21,7 @@ type change struct {
 // streams are held against.
 func (g *gateway) history(t testing.TB, prefix string, from, to int64) []change {
 	t.Helper()
-	ctx := within(t, patience)
+	ctx := within(t)
 	var all []change
 	for r := range g.oracle.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(from), clientv3.WithPrevKV(), clientv3.WithProgressNotify(), clientv3.WithFragment()) {
 		if err := r.Err(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -86,7 +87,7 @@ func (g *gateway) sse(t testing.TB, query string, headers ...string) *subscripti
 
 func (g *gateway) subscribe(t testing.TB, path string, read func(*subscription, *bufio.Reader), headers ...string) *subscription {
 	t.Helper()
-	response := g.send(t, http.MethodGet, path, headers...) //nolint:bodyclose // leave closes it
+	response := g.send(t, http.MethodGet, path, headers...)
 	s := &subscription{
 		t: t, status: response.StatusCode, header: response.Header, messages: make(chan message), gone: make(chan struct{}),
 	}
@@ -95,24 +96,24 @@ func (g *gateway) subscribe(t testing.TB, path string, read func(*subscription, 
 		_ = response.Body.Close()
 		t.Fatalf("GET %s: status %d: %s", path, s.status, body)
 	}
+	s.run(func() { read(s, bufio.NewReader(response.Body)) }, func() { _ = response.Body.Close() })
+	return s
+}
+
+// run reads until the end, or until the test leaves.
+func (s *subscription) run(read, cut func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer close(s.messages)
-		read(s, bufio.NewReader(response.Body))
+		read()
 	}()
-	left := false
-	s.leave = func() {
-		if left {
-			return
-		}
-		left = true
+	s.leave = sync.OnceFunc(func() {
 		close(s.gone)
-		_ = response.Body.Close()
+		cut()
 		<-ended
-	}
-	t.Cleanup(s.leave)
-	return s
+	})
+	s.t.Cleanup(s.leave)
 }
 
 // deliver hands a message to the test; false when the test has left.
@@ -208,10 +209,13 @@ func (s *subscription) want(texts ...string) {
 // created takes the first message.
 func (s *subscription) created() message { s.t.Helper(); return s.kind("created") }
 
-// kind takes the next message, which must be of the type.
+// kind takes the next message but for heartbeats, which must be of the type.
 func (s *subscription) kind(kind string) message {
 	s.t.Helper()
 	m := s.next()
+	for m.Type == "progress" && kind != m.Type {
+		m = s.next()
+	}
 	if m.Type != kind {
 		s.t.Fatalf("message: got %s, want one of type %s", m.text, kind)
 	}

@@ -43,16 +43,21 @@ func (s *session) act(message []byte) {
 		return
 	}
 	var o op
-	err := kvjson.Decode(message, o.fields(everyOp)...)
-	if err == nil { // what belongs to another operation is not understood
-		err = kvjson.Decode(message, new(op).fields(o.name)...)
-	}
+	err := o.read(message)
 	if err == nil {
 		err = s.do(&o)
 	}
 	if err != nil {
 		s.fault(idIn(message), err)
 	}
+}
+
+// read reads a message.
+func (o *op) read(message []byte) error {
+	if err := kvjson.Decode(message, o.fields(everyOp)...); err != nil {
+		return err
+	}
+	return kvjson.Decode(message, new(op).fields(o.name)...) // what belongs to another operation is not understood
 }
 
 func (s *session) isClosing() bool {

@@ -111,21 +111,21 @@ func (p *poll) take() (reason *problem.Error, err error) {
 	}
 	var store [batchSize]*entry
 	for len(p.events) < pollBytes {
-		at := feed.take(c, store[:0])
-		if stands(at) && c.move(at.head+1) {
+		entries, head, err := feed.take(c, store[:0])
+		if stands(err, head+1) && c.move(head+1) {
 			return nil, nil
 		}
-		if at.err != nil {
-			return nil, at.err
+		if err != nil {
+			return nil, err
 		}
-		for _, e := range at.entries {
+		for _, e := range entries {
 			if array := e.array(c.request.form); len(array) > 0 {
 				p.events = append(append(p.events, array[1:len(array)-1]...), ',')
 			}
 			c.delivered = e.revision
 		}
-		if len(at.entries) == 0 {
-			c.delivered = max(c.delivered, at.head)
+		if len(entries) == 0 {
+			c.delivered = max(c.delivered, head)
 			break
 		}
 	}

@@ -71,7 +71,7 @@ func (g *gateway) fill(t testing.TB, n, size int) {
 	value := strings.Repeat("v", size)
 	for i := 0; i < n; {
 		var ops []clientv3.Op
-		for ; i < n && len(ops) < 100; i++ {
+		for ; i < n && len(ops) < 100 && len(ops)*size < 1<<20; i++ {
 			ops = append(ops, clientv3.OpPut(fmt.Sprintf("a/%05d", i), value))
 		}
 		g.txn(t, ops...)

@@ -154,7 +154,7 @@ func TestHeadOfAWatchEnds(t *testing.T) {
 	if a := g.do(t, http.MethodHead, fmt.Sprintf("/v1/watch?prefix=a&start_revision=%d", g.revision+10)); a.status != 409 {
 		t.Errorf("a start in the future: got %d", a.status)
 	}
-	eventually(t, "the stream is gone", patience, func() bool { return len(g.hub.Streams()) == 0 })
+	eventually(t, "the stream is gone", func() bool { return len(g.hub.Streams()) == 0 })
 }
 
 // A watch that ends by its time-out says so, and leaves the connection to the next request.
@@ -199,7 +199,7 @@ func TestStreamsOverHTTP2(t *testing.T) {
 		}
 		s.leave()
 	}
-	eventually(t, "the streams are gone", patience, func() bool { return len(g.hub.Streams()) == 0 })
+	eventually(t, "the streams are gone", func() bool { return len(g.hub.Streams()) == 0 })
 }
 
 // What curl sends to find out about HTTP/2 is no WebSocket.
