@@ -117,7 +117,7 @@ func (u *FanOut) Deliver(change etcdclient.Change) {
 	u.next++
 	u.feed.Changes([]etcdclient.Change{change})
 	for _, c := range u.cursors {
-		u.buffer, _ = c.read(u.buffer[:0], ndjson{}, room)
+		u.buffer, _ = c.read(u.buffer[:0], ndjson{})
 	}
 }
 
