@@ -80,7 +80,7 @@ const (
 )
 
 // read appends what is ready, framed, until there is about room. It never blocks.
-func (c *Cursor) read(dst []byte, f framer, room int) ([]byte, readState) {
+func (c *Cursor) read(dst []byte, f framer) ([]byte, readState) {
 	if c.finished {
 		return dst, readOver
 	}
@@ -106,7 +106,7 @@ func (c *Cursor) read(dst []byte, f framer, room int) ([]byte, readState) {
 	if feed == nil { // it is being moved
 		return dst, readIdle
 	}
-	return c.follow(dst, f, feed, room)
+	return c.follow(dst, f, feed)
 }
 
 // put appends one message.

@@ -12,14 +12,15 @@ import (
 const batchSize = 64
 
 // follow reads what the feed, or a catch-up, has from the cursor's place on.
-func (c *Cursor) follow(dst []byte, f framer, feed *feed, room int) ([]byte, readState) {
+func (c *Cursor) follow(dst []byte, f framer, feed *feed) ([]byte, readState) {
 	var store [batchSize]*entry
+	left := room
 	for {
 		entries, head, err := feed.take(c, store[:0])
 		for _, e := range entries {
 			var size int
 			dst, size = c.event(dst, f, e)
-			room -= size
+			left -= size
 		}
 		switch {
 		case err != nil:
@@ -27,7 +28,7 @@ func (c *Cursor) follow(dst []byte, f framer, feed *feed, room int) ([]byte, rea
 		case len(entries) == 0:
 			c.delivered = max(c.delivered, head)
 			return c.bookmark(dst, f), readIdle
-		case room <= 0:
+		case left <= 0:
 			return dst, readMore
 		}
 	}

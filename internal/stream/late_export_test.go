@@ -15,7 +15,7 @@ func (h *Hub) ReadLate(ctx context.Context, key string) error {
 		return err
 	}
 	c.close(0)
-	c.read(nil, ndjson{}, room)
+	c.read(nil, ndjson{})
 	return nil
 }
 

@@ -90,7 +90,7 @@ func (s *lines) serve(ctx context.Context, w http.ResponseWriter) (whole bool) {
 	}
 	for {
 		var state readState
-		out, state = s.cursor.read(out, s.frame, room)
+		out, state = s.cursor.read(out, s.frame)
 		if written := s.write(w, out); !written || state == readOver {
 			return written
 		}

@@ -34,7 +34,7 @@ func TestAReaderThatNeverComesCloserIsTooSlow(t *testing.T) {
 						break
 					}
 					lag += c.change
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 				}
 				if slow := err != nil && problem.From(err).Code == problem.SlowConsumer; slow != c.slow {
 					t.Errorf("got %v, want too slow: %v", err, c.slow)

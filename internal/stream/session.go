@@ -224,7 +224,7 @@ func (s *session) batch(scratch *[]byte, replies [][]byte, ready []*Cursor) erro
 	}
 	for _, c := range ready {
 		s.frames.id = c.name
-		dst, state := c.read((*scratch)[:0], &s.frames, room)
+		dst, state := c.read((*scratch)[:0], &s.frames)
 		if cap(dst) <= 2*room {
 			*scratch = dst
 		}
