@@ -19,6 +19,8 @@ type catchup struct {
 	watch *etcdclient.Watch
 	// turn tells the present watch from those before it, whose last deliveries no longer count.
 	turn int
+	// asks is when the present watch's progress is asked for.
+	asks *time.Timer
 	// ended is why the replay cannot go on.
 	ended error
 	// fullAt is when it was last paused.
@@ -85,6 +87,9 @@ func (u *catchup) stopLocked(next catchupState) {
 	switch u.state {
 	case catchupRunning:
 		u.turn++
+		if u.asks != nil {
+			u.asks.Stop()
+		}
 		u.watch.Stop()
 		u.watch = nil
 		u.feed.hub.slots.release()
@@ -150,8 +155,16 @@ type replay struct {
 
 var _ etcdclient.Watcher = (*replay)(nil)
 
+// syncTime is how long etcd takes to look after a watch that begins in the past: it does so every 100 ms, and does not answer
+// who asks for progress before.
+const syncTime = 120 * time.Millisecond
+
 // Created implements etcdclient.Watcher. What is not in the range leaves no trace in the replay, so its progress is asked for.
 func (r *replay) Created() {
+	r.current(func(u *catchup) { u.asks = time.AfterFunc(syncTime, r.ask) })
+}
+
+func (r *replay) ask() {
 	r.current(func(u *catchup) { u.watch.RequestProgress() })
 }
 

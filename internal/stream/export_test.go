@@ -126,3 +126,17 @@ type Pace struct{ pace }
 
 // Judge refuses one that will not.
 func (p *Pace) Judge(lag int64, full bool) error { return p.judge(lag, full) }
+
+// Logged is how many revisions the log of the feed that begins there holds.
+func (h *Hub) Logged(start string) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, f := range h.feeds {
+		if key.start == start {
+			f.mu.Lock()
+			n += len(f.log.entries)
+			f.mu.Unlock()
+		}
+	}
+	return n
+}

@@ -119,6 +119,15 @@ func (f *feed) trimLocked() {
 	}
 }
 
+// trim keeps the log within a number of bytes, but for the newest revision.
+func (f *feed) trim(most int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.log.entries) > 1 && f.log.bytes() > most {
+		f.log.dropFirst()
+	}
+}
+
 // waitLocked has the cursor woken by what comes next.
 func (f *feed) waitLocked(c *Cursor) {
 	if c.waits == 0 {

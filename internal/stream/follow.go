@@ -14,7 +14,8 @@ const batchSize = 64
 // follow reads what the feed, or a catch-up, has from the cursor's place on.
 func (c *Cursor) follow(dst []byte, f framer, feed *feed) ([]byte, readState) {
 	var store [batchSize]*entry
-	for left := room; ; {
+	left := room
+	for {
 		entries, head, err := feed.take(c, store[:0])
 		for _, e := range entries {
 			var size int

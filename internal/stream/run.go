@@ -83,11 +83,24 @@ func (h *Hub) beat(now time.Time) {
 	for _, f := range feeds {
 		f.parkStalled(now)
 	}
+	h.relieve(feeds)
 	for _, c := range cursors {
 		c.look(now)
 	}
 	for _, s := range h.subscribers() {
 		s.look(now)
+	}
+}
+
+// relieve has large logs give way when all together take nearly what they may. One that has grown while there was room would
+// otherwise leave those that come later none, and their readers would fall off at every pause.
+func (h *Hub) relieve(feeds []*feed) {
+	most := h.options.LogBytes
+	if len(feeds) == 0 || h.logs.bytes.Load() <= most/4*3 {
+		return
+	}
+	for _, f := range feeds {
+		f.trim(most / 2 / int64(len(feeds)))
 	}
 }
 

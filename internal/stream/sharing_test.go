@@ -127,3 +127,26 @@ func TestAFeedLingersForWhoComesBack(t *testing.T) {
 		t.Errorf("%d feeds, %d catch-ups", g.hub.Feeds(), g.hub.Catchups())
 	}
 }
+
+// A log that has taken all room gives way to the others.
+func TestALargeLogGivesWay(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(s *setup) { s.options = stream.Options{LogBytes: 400 << 10, FeedBytes: 400 << 10} })
+	first, second := g.lines(t, "prefix=a/"), g.lines(t, "prefix=b/")
+	first.created()
+	second.created()
+	value := strings.Repeat("v", 10_000)
+	put := func(s *subscription, key string, n int) {
+		for range n {
+			g.put(t, key, value)
+			s.kind("events")
+		}
+	}
+	put(first, "a/x", 30)
+	for n := 0; n < 8; n = g.hub.Logged("b/") {
+		put(second, "b/x", 1)
+	}
+	if n := g.hub.LogBytes(); n > 420<<10 {
+		t.Errorf("the logs hold %d bytes", n)
+	}
+}
