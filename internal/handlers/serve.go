@@ -60,23 +60,32 @@ func (a *API) limit(q *params) time.Duration {
 func (c *call) end() {
 	if p := recover(); p != nil {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			c.observe()
 			panic(p)
 		}
 		c.api.options.Logger.ErrorContext(c.ctx(), "panic in a handler",
 			"panic", p, "request_id", c.id, "operation", c.route.operation, "stack", string(debug.Stack()))
 		if c.written > 0 || c.streamed {
+			c.observe()
 			panic(http.ErrAbortHandler)
 		}
 		c.finish(problem.New(problem.Internal, "the gateway could not do this because of a fault of its own; its log has the cause"))
 	}
-	if o := c.api.options.Observer; o != nil {
-		took := time.Since(c.started)
-		if c.route.live || c.query.Waiting() > 0 {
-			took = 0
-		}
-		o.Observe(c.route.pattern, c.r.Method, c.status, took, c.written)
-	}
+	c.observe()
 	c.recycle()
+}
+
+// observe counts the call; how long one took whose caller chose that is not told.
+func (c *call) observe() {
+	o := c.api.options.Observer
+	if o == nil {
+		return
+	}
+	took := time.Since(c.started)
+	if c.route.live || c.query.Waiting() > 0 {
+		took = 0
+	}
+	o.Observe(c.route.pattern, c.r.Method, c.status, took, c.written)
 }
 
 // requestID is the caller's own id when it is short and plain, else a new one.

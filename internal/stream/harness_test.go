@@ -53,6 +53,9 @@ type setup struct {
 	embedded func(*embedetcd.Options)
 	// store stands between the client and the hub.
 	store func(stream.Store) stream.Store
+	// user is whom etcd sees in the gateway, with its name for a password, once prepare has set etcd up.
+	user    string
+	prepare func(*embedetcd.Server)
 	// serve adjusts the HTTP server.
 	serve func(*http.Server)
 }
@@ -74,23 +77,30 @@ func start(t testing.TB, adjust ...func(*setup)) *gateway {
 	if s.endpoint == "" {
 		s.endpoint = s.etcd.Endpoint()
 	}
+	if s.prepare != nil {
+		s.prepare(s.etcd)
+	}
 	g := &gateway{etcd: s.etcd, messages: contract.NewStreams(t)}
-	g.connect(t, s.endpoint)
+	g.connect(t, s.endpoint, s.user)
 	g.serve(t, &s)
 	return g
 }
 
 // connect makes the clients of etcd.
-func (g *gateway) connect(t testing.TB, endpoint string) {
+func (g *gateway) connect(t testing.TB, endpoint, user string) {
 	t.Helper()
 	var err error
-	if g.store, err = etcdclient.New(etcdclient.Config{Endpoints: []string{endpoint}}); err != nil {
+	if g.store, err = etcdclient.New(etcdclient.Config{Endpoints: []string{endpoint}, Username: user, Password: user}); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.store.WaitReady(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if g.oracle, err = clientv3.New(clientv3.Config{Endpoints: []string{g.etcd.Endpoint()}, Logger: zap.NewNop()}); err != nil {
+	oracle := clientv3.Config{Endpoints: []string{g.etcd.Endpoint()}, Logger: zap.NewNop()}
+	if user != "" { // the oracle may do everything
+		oracle.Username, oracle.Password = "root", "root"
+	}
+	if g.oracle, err = clientv3.New(oracle); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -28,12 +28,18 @@ func (h *Hub) subscribe(ctx context.Context, r *Request, requestID string, wake 
 	if c.epoch, err = h.checkEpoch(ctx, r.Epoch); err != nil {
 		return nil, err
 	}
-	if c.present, err = h.revision(ctx, r); err != nil {
-		return nil, err
-	}
-	if err := h.place(ctx, c, c.present); err != nil {
-		c.close(0)
-		return nil, err
+	for try := 1; ; try++ {
+		if c.present, err = h.revision(ctx, r); err == nil {
+			err = h.place(ctx, c, c.present)
+		}
+		if err == nil {
+			break
+		}
+		// Who asks for the present is not concerned by a compaction between two of our own steps.
+		if r.Revision != 0 || !isGone(err) || try == mostJoins {
+			c.close(0)
+			return nil, err
+		}
 	}
 	h.register(c)
 	c.opened.Store(true)
