@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
 	"github.com/etcdrest/etcdrest/tests/harness"
 )
 
@@ -39,6 +42,7 @@ func TestFrozenMemberIsLeftWithinFiveSecondsAndComesBack(t *testing.T) { //nolin
 			return a
 		})
 		known := create(t, api, &all, "frozen-"+role+"/known")
+		everywhere(t, cluster, known) // the member that was frozen before may be behind, which serializable reads show
 		reads := startTraffic(t, "reads", 25*time.Millisecond, func(ctx context.Context, _ int) answer {
 			a := api.get(ctx, "/v1/kv/"+known)
 			all.saw(known, a)
@@ -113,6 +117,22 @@ func latest(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// everywhere waits until every member has the key.
+func everywhere(t *testing.T, cluster *harness.Cluster, key string) {
+	t.Helper()
+	for _, m := range cluster.Members {
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{m.Endpoint}, Logger: zap.NewNop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		eventually(t, 20*time.Second, "a member has "+key, func() bool {
+			r, err := client.Get(t.Context(), key, clientv3.WithSerializable(), clientv3.WithCountOnly())
+			return err == nil && r.Count == 1
+		})
+	}
 }
 
 // create makes one key before the fault.
