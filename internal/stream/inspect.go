@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -103,7 +104,8 @@ func (h *Hub) AppendState(dst []byte) ([]byte, error) {
 	h.mu.Unlock()
 	s.Catchups, s.LogBytes = int64(h.slots.count()), h.logs.bytes.Load()
 	s.Limits = Limits{o.MaxStreams, o.MaxWatches, o.LogBytes, o.MaxRevisionBytes, o.MaxCatchupRevisions}
-	return appendJSON(dst, s)
+	dst, err := appendJSON(dst, s)
+	return bytes.TrimSuffix(dst, []byte{'\n'}), err // it is a member of a document
 }
 
 func appendJSON(dst []byte, v any) ([]byte, error) {
