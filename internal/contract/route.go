@@ -12,15 +12,15 @@ type template struct {
 	path string
 	// prefix is what comes before the parameter, for a path without one the whole path; suffix is what comes behind it.
 	prefix, suffix string
-	// open says that there is a parameter. As the last part it takes the rest of the path, slashes and all: keys contain them.
-	open bool
-	item *openapi3.PathItem
+	// open says that there is a parameter; rest that it takes the rest of the path, slashes and all, as keys do.
+	open, rest bool
+	item       *openapi3.PathItem
 }
 
 func newTemplate(path string, item *openapi3.PathItem) template {
 	prefix, rest, open := strings.Cut(path, "{")
-	_, suffix, _ := strings.Cut(rest, "}")
-	return template{path: path, prefix: prefix, suffix: suffix, open: open, item: item}
+	name, suffix, _ := strings.Cut(rest, "}")
+	return template{path: path, prefix: prefix, suffix: suffix, open: open, rest: name == "key" || name == "file", item: item}
 }
 
 func (t *template) matches(path string) bool {
@@ -29,7 +29,7 @@ func (t *template) matches(path string) bool {
 	}
 	rest, ok := strings.CutPrefix(path, t.prefix)
 	parameter, ends := strings.CutSuffix(rest, t.suffix)
-	return ok && ends && (t.suffix == "" || !strings.Contains(parameter, "/"))
+	return ok && ends && (t.rest || !strings.Contains(parameter, "/"))
 }
 
 // fixed is how much of the path is spelled out.

@@ -14,10 +14,10 @@ import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
-// granted grants a lease through the gateway and gives its id.
-func (g *gateway) granted(t testing.TB, ttl int) string {
+// granted grants a lease of a minute through the gateway and gives its id.
+func (g *gateway) granted(t testing.TB) string {
 	t.Helper()
-	return text(g.do(t, "POST", "/v1/leases", fmt.Sprintf(`{"ttl":%d}`, ttl)).want(t, 201).json(t)["id"])
+	return text(g.do(t, "POST", "/v1/leases", `{"ttl":60}`).want(t, 201).json(t)["id"])
 }
 
 func text(v any) string {
@@ -74,7 +74,7 @@ func TestAnUnknownLeaseIs404Everywhere(t *testing.T) {
 	} {
 		g.do(t, call[0], call[1], call[2]).problem(t, 404, "lease_not_found")
 	}
-	id := g.granted(t, 60)
+	id := g.granted(t)
 	results := g.do(t, "POST", "/v1/leases/keepalive", `{"ids":["123","`+id+`"]}`).want(t, 200).json(t)["results"].([]any)
 	lost, kept := results[0].(map[string]any), results[1].(map[string]any)
 	problem, _ := lost["error"].(map[string]any)
