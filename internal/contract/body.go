@@ -142,7 +142,7 @@ func (x *exchange) documentAt(where string, schema *openapi3.Schema, doc any) {
 func (x *exchange) oneForm(where string, doc any) {
 	switch d := doc.(type) {
 	case map[string]any:
-		for _, forms := range [][]string{{"key", "key_base64"}, {"value", "value_base64", "value_json"}, {"prefix", "prefix_base64"}} {
+		for _, forms := range [][]string{{"key", "key_base64"}, {"value", "value_base64", "value_json"}, {"prefix", "prefix_base64"}, {"name", "name_base64"}, {"owner_key", "owner_key_base64"}} {
 			given := 0
 			for _, form := range forms {
 				if _, ok := d[form]; ok {

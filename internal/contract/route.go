@@ -7,29 +7,35 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// template is a path of the contract. A parameter is always its last part.
+// template is a path of the contract, with one parameter at most.
 type template struct {
 	path string
-	// prefix is what comes before the parameter; for a path without one, the whole path.
-	prefix string
-	// open says that there is a parameter, which takes the rest of the path, slashes and all: keys contain them.
-	open bool
-	item *openapi3.PathItem
+	// prefix is what comes before the parameter, for a path without one the whole path; suffix is what comes behind it.
+	prefix, suffix string
+	// open says that there is a parameter; rest that it takes the rest of the path, slashes and all, as keys do.
+	open, rest bool
+	item       *openapi3.PathItem
 }
 
 func newTemplate(path string, item *openapi3.PathItem) template {
-	prefix, _, open := strings.Cut(path, "{")
-	return template{path: path, prefix: prefix, open: open, item: item}
+	prefix, rest, open := strings.Cut(path, "{")
+	name, suffix, _ := strings.Cut(rest, "}")
+	return template{path: path, prefix: prefix, suffix: suffix, open: open, rest: name == "key" || name == "file", item: item}
 }
 
 func (t *template) matches(path string) bool {
-	if t.open {
-		return strings.HasPrefix(path, t.prefix)
+	if !t.open {
+		return path == t.prefix
 	}
-	return path == t.prefix
+	rest, ok := strings.CutPrefix(path, t.prefix)
+	parameter, ends := strings.CutSuffix(rest, t.suffix)
+	return ok && ends && (t.rest || !strings.Contains(parameter, "/"))
 }
 
-// route finds the path of the contract that a request is for; the longest prefix wins.
+// fixed is how much of the path is spelled out.
+func (t *template) fixed() int { return len(t.prefix) + len(t.suffix) }
+
+// route finds the path of the contract that a request is for; the one with most of it spelled out wins.
 func (s *spec) route(r *http.Request) *template {
 	path := r.URL.EscapedPath()
 	if path == "" && strings.HasPrefix(r.URL.Opaque, "/") { // a path sent as it is spelled
@@ -41,7 +47,7 @@ func (s *spec) route(r *http.Request) *template {
 	var found *template
 	for i := range s.routes {
 		t := &s.routes[i]
-		if t.matches(path) && (found == nil || len(t.prefix) > len(found.prefix)) {
+		if t.matches(path) && (found == nil || t.fixed() > found.fixed()) {
 			found = t
 		}
 	}

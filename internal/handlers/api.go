@@ -32,6 +32,9 @@ type Store interface {
 	LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error)
 	LeaseRevoke(ctx context.Context, id int64) (wire.Header, error)
 	LeaseTimeToLive(ctx context.Context, id int64, keys bool) (etcdclient.LeaseStatus, error)
+	Leases(ctx context.Context) ([]int64, wire.Header, error)
+	LeaseKeepAliveOnce(ctx context.Context, id int64) (ttl int64, err error)
+	KeepAlive(lease, ttl int64, k etcdclient.Keeper) *etcdclient.KeepAlive
 	// Changed returns nil as soon as a key of the range has changed at the revision from or later.
 	Changed(ctx context.Context, key, end []byte, from int64) error
 	// Log gives take every change of a key at the revisions from to to, or tells where the log begins when from is compacted.

@@ -15,15 +15,19 @@ import (
 // call is one request on its way through the gateway: what was asked, and the answer that grows. It belongs to the
 // goroutine that serves the request and is reused afterwards; nothing may keep it.
 type call struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	api   *API
-	route *route
-	store Store
-	query params
+	w http.ResponseWriter
+	// r has the call's deadline, received has none but the caller's own.
+	r        *http.Request
+	received *http.Request
+	api      *API
+	route    *route
+	store    Store
+	query    params
 
 	id      string
 	started time.Time
+	// waits says that the caller chose how long the call may take.
+	waits bool
 	// claim is the call's hold on its Idempotency-Key; nil without one.
 	claim *claim
 
@@ -51,7 +55,7 @@ const keepBytes = 1 << 20
 func (a *API) newCall(w http.ResponseWriter, r *http.Request) *call {
 	c, _ := calls.Get().(*call)
 	body, q := c.body[:0], c.query
-	*c = call{w: w, r: r, api: a, store: a.store, started: time.Now(), body: body}
+	*c = call{w: w, r: r, received: r, api: a, store: a.store, started: time.Now(), body: body}
 	c.query = q
 	return c
 }
@@ -67,6 +71,17 @@ func (c *call) recycle() {
 
 // ctx ends when the caller goes away or the call's time has run out.
 func (c *call) ctx() context.Context { return c.r.Context() }
+
+// extend gives the call the seconds that its body asks to wait, on top of its own time; timeout= bounds both together.
+func (c *call) extend(wait int64) context.CancelFunc {
+	c.waits = wait > 0
+	if wait == 0 || c.query.Timeout > 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(c.received.Context(), c.api.options.RequestTimeout+time.Duration(wait)*time.Second)
+	c.r = c.r.WithContext(ctx)
+	return cancel
+}
 
 // isWrite tells whether the route can change the store; failed writes say what they did.
 func (c *call) isWrite() bool { return c.route != nil && c.route.writes }

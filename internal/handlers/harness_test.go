@@ -180,3 +180,17 @@ func checked(t testing.TB, base http.RoundTripper) http.RoundTripper {
 
 // jsonNumber is how json gives numbers.
 type jsonNumber = json.Number
+
+// send sends a request; nil means that it was given up.
+func (g *gateway) send(r *http.Request) *answer {
+	response, err := g.http.Do(r)
+	if err != nil {
+		return nil
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil
+	}
+	return &answer{status: response.StatusCode, header: response.Header, body: body}
+}

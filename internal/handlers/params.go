@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"github.com/etcdrest/etcdrest/internal/keyrange"
+	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/query"
 	"github.com/etcdrest/etcdrest/internal/scan"
@@ -26,6 +27,19 @@ func (q *params) cursorText() string {
 		q.Fault("cursor", problem.InvalidCursor, "the cursor is empty; leave it out for the first page")
 	}
 	return text
+}
+
+// lease reads the lease that the call is about.
+func (q *params) lease() (id int64, given bool) {
+	text, given := q.Text("lease")
+	if !given {
+		return 0, false
+	}
+	id, err := kvjson.ParseID(text)
+	if err != nil || id == 0 {
+		q.Fault("lease", problem.InvalidParameter, "lease must be 1 to 16 hex digits, not all 0")
+	}
+	return id, true
 }
 
 // newScan prepares a walk over [key, end) at a revision that the store has reached.

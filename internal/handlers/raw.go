@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -84,11 +83,7 @@ func (a *API) putRaw(c *call) error {
 		return err
 	}
 	b := putBody{hasValue: true, ttl: c.query.Integer("ttl", 0, 1, maxTTL)}
-	if text, ok := c.query.Text("lease"); ok {
-		if b.lease, err = kvjson.ParseID(text); err != nil || b.lease == 0 {
-			c.query.Fault("lease", problem.InvalidParameter, "lease must be 1 to 16 hex digits, not all 0")
-		}
-	}
+	b.lease, _ = c.query.lease()
 	b.ignoreLease = c.query.Boolean("ignore_lease")
 	if count(b.lease != 0, b.ttl != 0, b.ignoreLease) > 1 {
 		c.query.Fault("lease", problem.InvalidParameter, "give one of lease, ttl and ignore_lease")

@@ -74,7 +74,7 @@ func (c *call) changedSince(key []byte, now *wire.RangeResponse, after int64) (f
 }
 
 func ignoreCompacted(err error) error {
-	if problem.From(err).Code == problem.Compacted {
+	if err != nil && problem.From(err).Code == problem.Compacted {
 		return nil
 	}
 	return err
