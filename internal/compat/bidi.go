@@ -144,8 +144,10 @@ func (s *exchange) hangUp(w http.ResponseWriter, r *http.Request) {
 		return
 	default:
 	}
-	if http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) != nil {
-		_ = r.Body.Close() // nothing of it is wanted
+	if body, ok := r.Body.(*openBody); !ok {
+		_ = r.Body.Close() // that of a socket
+	} else if !body.ended.Load() {
+		interrupt(w)
 	}
 	<-s.sent
 }

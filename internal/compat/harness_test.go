@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -53,7 +54,9 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(api)
+	server := httptest.NewUnstartedServer(api)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(panics{t}, nil), slog.LevelError)
+	server.Start()
 	t.Cleanup(func() {
 		v3.Close()
 		browser.CloseIdleConnections()
@@ -62,6 +65,17 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 		_ = client.Close()
 	})
 	return &gateway{url: server.URL, etcd: etcd, compat: v3}
+}
+
+// panics takes the log of a server, and fails the test for what must not be in it.
+type panics struct{ t testing.TB }
+
+// Write implements io.Writer.
+func (p panics) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), "panic") {
+		p.t.Errorf("the server says: %s", b)
+	}
+	return len(b), nil
 }
 
 // answer is what came back; lines are those of a stream.

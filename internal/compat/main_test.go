@@ -4,9 +4,12 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/etcdrest/etcdrest/internal/compat"
 )
 
 func TestMain(m *testing.M) {
+	compat.QuietLibraries()
 	goleak.VerifyTestMain(m,
 		// lumberjack, which etcd's logging links, starts one for the life of the process.
 		goleak.IgnoreTopFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
