@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/etcdrest/etcdrest/internal/compat"
 	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/handlers"
@@ -90,12 +91,19 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		MaxCatchupRevisions: c.MaxCatchupRevisions, MaxStreams: int(c.MaxStreams), Logger: log,
 	})
 	defer hub.Close()
+	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
+		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
+	})
+	if err != nil {
+		return err
+	}
+	defer v3.Close()
 	requests := telemetry.NewHTTP()
 	api, err := handlers.New(client, handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
 		MaxBodyBytes: c.MaxBodyBytes, MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
 		Version: readBuild().version, Logger: log, Observer: requests,
-		Watches: hub, Epoch: epochs,
+		Watches: hub, Compat: v3, Epoch: epochs,
 	})
 	if err != nil {
 		return err
@@ -133,7 +141,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	case <-ctx.Done():
 		log.InfoContext(ctx, "stopping", "grace", c.ShutdownGrace.String())
 		api.Drain()
-		if !drain(ctx, c.ShutdownGrace, hub, apiServer) {
+		if !drain(ctx, c.ShutdownGrace, hub, v3, apiServer) {
 			log.WarnContext(ctx, "requests were cut, or streams, because they did not finish within shutdown-grace")
 		}
 		log.InfoContext(ctx, "stopped")
@@ -147,17 +155,18 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 }
 
 // drain has the watches say goodbye while the requests under way finish; it tells whether all of them did within grace.
-func drain(ctx context.Context, grace time.Duration, hub *stream.Hub, requests *server) bool {
+func drain(ctx context.Context, grace time.Duration, hub *stream.Hub, v3 *compat.Gateway, requests *server) bool {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	var (
-		streams sync.WaitGroup
-		gone    bool
+		streams      sync.WaitGroup
+		gone, v3Gone bool
 	)
 	streams.Go(func() { gone = hub.Drain(bounded) })
+	streams.Go(func() { v3Gone = v3.Drain(bounded) })
 	finished := requests.drain(ctx, grace)
 	streams.Wait()
-	return finished && gone
+	return finished && gone && v3Gone
 }
 
 // connect makes the client of etcd. It does not wait for etcd.

@@ -25,8 +25,10 @@ import (
 type Client struct {
 	pool     *pool
 	identity *identity
-	budget   *budget
-	metrics  *metrics
+	// nobody is the identity of calls that bring a token of their own.
+	nobody  *identity
+	budget  *budget
+	metrics *metrics
 	// fits narrows the connections that this view of the client uses; nil is all.
 	fits func(*conn) bool
 	// lanes gather reads of single keys: linearizable ones, and serializable ones; ranges gathers reads of the same range.
@@ -51,7 +53,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{pool: p, budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
+	c := &Client{pool: p, nobody: fixedIdentity(""), budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
 	c.watches, c.keepAlives = newWatches(c), newKeepAlives(c)
 	if !config.DisableCoalescing {
 		c.lanes = [2]*lane{newLane(c), newLane(c)}
@@ -63,7 +65,7 @@ func New(config Config) (*Client, error) {
 	}
 	// Authenticate is called as nobody: it needs no token, and must not ask for one.
 	nobody := *c
-	nobody.identity = fixedIdentity("")
+	nobody.identity = c.nobody
 	c.identity = &identity{
 		name: config.Username, password: config.Password, authenticate: nobody.authenticate,
 		run: p.run, refreshed: c.metrics.refreshed, log: config.Logger,
@@ -120,7 +122,8 @@ func (c *Client) Close() error {
 // Endpoints are the configured endpoints, in their order.
 func (c *Client) Endpoints() []string { return append([]string(nil), c.pool.config.Endpoints...) }
 
-// Invoke makes a unary call, for the generated clients; request and answer are protobuf messages.
+// Invoke makes a unary call, for the generated clients; request and answer are protobuf messages. A token in the outgoing
+// metadata of ctx (token or authorization) is the caller's own: the call shows that one and not the client's.
 func (c *Client) Invoke(ctx context.Context, full string, request, answer any, opts ...grpc.CallOption) error {
 	m := lookup(full, request)
 	message, ok := request.(proto.Message)

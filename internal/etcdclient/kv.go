@@ -31,6 +31,9 @@ func (c *Client) Txn(ctx context.Context, r *wire.TxnRequest) (*wire.TxnResponse
 // The In forms take the prefix that the answer's keys must have and are given without.
 
 func (c *Client) rangeIn(ctx context.Context, r *wire.RangeRequest, prefix []byte) (*wire.RangeResponse, error) {
+	if bringsToken(ctx) {
+		return c.rangeAlone(ctx, r, prefix)
+	}
 	if l := c.lane(r); l != nil {
 		return l.do(ctx, r, prefix)
 	}

@@ -44,11 +44,12 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 		avoid   *member
 		renewed bool
 	)
+	who := c.as(ctx)
 	for n := 1; ; n++ {
 		if c.pool.closed() {
 			return n, errClosed(m)
 		}
-		t, err := c.identity.token(ctx, m)
+		t, err := who.token(ctx, m)
 		if err != nil {
 			return n, err
 		}
@@ -66,11 +67,11 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 			return n, failure
 		}
 		if reason == retryToken {
-			if renewed || !c.identity.renewable() {
+			if renewed || !who.renewable() {
 				return n, failure
 			}
 			renewed = true
-			c.identity.refused(t)
+			who.refused(t)
 		} else {
 			avoid = conn.member.Load()
 			if !c.backOff(ctx, n) {

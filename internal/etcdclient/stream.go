@@ -16,7 +16,8 @@ import (
 
 // NewStream opens a stream, for the generated clients. A stream is opened elsewhere when it provably did not leave, and
 // from then on is never repeated: its end is the caller's to handle. When the member falls silent the stream ends with an
-// error that says so. A refused token is forgotten, so that the next stream brings a new one.
+// error that says so. A refused token is forgotten, so that the next stream brings a new one. A token in ctx is the caller's
+// own, as with Invoke.
 func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, full string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := c.open(ctx, desc, lookup(full, nil), nil, c.fits, opts)
 	if err != nil {
@@ -29,8 +30,9 @@ func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, full stri
 func (c *Client) open(
 	ctx context.Context, desc *grpc.StreamDesc, m *method, avoid *member, fits func(*conn) bool, opts []grpc.CallOption,
 ) (*stream, *Error) {
+	who := c.as(ctx)
 	for n := 1; ; n++ {
-		t, err := c.identity.token(ctx, m)
+		t, err := who.token(ctx, m)
 		if err != nil {
 			return nil, err
 		}

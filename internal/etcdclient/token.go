@@ -41,6 +41,21 @@ func (t *token) outgoing(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, own)
 }
 
+// bringsToken says that the call shows etcd a token of its caller's own. Such a call goes by itself, under that token alone:
+// it joins no other, and what etcd says of the token says nothing of the client's.
+func bringsToken(ctx context.Context) bool {
+	own, ok := metadata.FromOutgoingContext(ctx)
+	return ok && (len(own["token"]) > 0 || len(own["authorization"]) > 0)
+}
+
+// as gives the identity that a call goes under: the client's, or nobody's when the call brings a token of its own.
+func (c *Client) as(ctx context.Context) *identity {
+	if bringsToken(ctx) {
+		return c.nobody
+	}
+	return c.identity
+}
+
 // identity is who the client is to etcd, and its token. Safe for concurrent use.
 type identity struct {
 	name, password string

@@ -177,6 +177,39 @@ func TestCallersOwnTokenWins(t *testing.T) {
 	}
 }
 
+// A caller's own token, right or wrong, neither needs the client's, nor has it renewed, nor is answered with it.
+func TestACallersOwnTokenIsKeptApartFromTheClients(t *testing.T) {
+	t.Parallel()
+	var g guard
+	g.valid.Store("ours")
+	s := serve(t, &scripted{onPut: g.check, onRange: g.check, onAuthn: func(context.Context, *pb.AuthenticateRequest) (string, error) {
+		return "ours", nil
+	}})
+	c := ready(t, []string{s.endpoint}, user("u", "p"))
+	put(t, c, "k", "v")
+	ctx := metadata.AppendToOutgoingContext(within(t, 20*time.Second), "token", "callers")
+	var calls sync.WaitGroup
+	for range 20 {
+		calls.Go(func() {
+			if _, err := c.Range(within(t, 20*time.Second), &wire.RangeRequest{Key: []byte("k")}); err != nil {
+				t.Errorf("the client's own read: %v", err)
+			}
+		})
+		calls.Go(func() {
+			if _, err := c.Range(ctx, &wire.RangeRequest{Key: []byte("k")}); !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
+				t.Errorf("a read with another token: got %v; want invalid auth token", err)
+			}
+		})
+	}
+	calls.Wait()
+	if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("k")}); !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
+		t.Errorf("a message with another token: got %v; want invalid auth token", err)
+	}
+	if a, p := s.authns.Load(), s.puts.Load(); a != 1 || p != 2 {
+		t.Errorf("%d authentications and %d puts; want 1, and 2: a foreign token is neither renewed nor repeated", a, p)
+	}
+}
+
 // enableAuth gives the embedded etcd a root and a user who may touch keys under app/.
 func enableAuth(t *testing.T, s *embedetcd.Server) {
 	t.Helper()

@@ -77,6 +77,8 @@ type Options struct {
 	RequestTimeout time.Duration
 	// Watches serves the routes that watch (default: they answer not_supported).
 	Watches Watches
+	// Compat serves /v3, /v3beta and /v3alpha (default: nothing is there).
+	Compat Compat
 	// Epoch is shared with those who serve the watches (default: one of the API's own).
 	Epoch *epoch.Keeper
 	// Version is what /version calls the gateway (default "devel").

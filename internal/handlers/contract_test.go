@@ -19,8 +19,13 @@ func TestTheRoutingTableIsTheContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	routes := make(map[string]string)
+	// etcd's own JSON gateway has a contract of its own: etcd's protobuf files, from which etcd makes its OpenAPI document.
+	elsewhere := map[string]bool{"/v3/*": true, "/v3beta/*": true, "/v3alpha/*": true}
 	for _, r := range api.Routes() {
 		path := r.Pattern
+		if elsewhere[path] {
+			continue
+		}
 		switch {
 		case strings.HasPrefix(path, "/docs/"):
 			path = strings.Replace(path, "*", "{file}", 1)

@@ -76,7 +76,12 @@ func (c *call) timing() string {
 func (c *call) problem(e *problem.Error) {
 	info := e.Code.Info()
 	c.status, c.etag, c.contentType = info.Status, 0, problemType
-	c.body = c.appendProblem(c.body[:0], e)
+	if c.route.compat && c.api.options.Compat != nil {
+		c.contentType = jsonType
+		c.body = c.api.options.Compat.AppendError(c.body[:0], e)
+	} else {
+		c.body = c.appendProblem(c.body[:0], e)
+	}
 	h := c.w.Header()
 	if e.RetryAfter > 0 {
 		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)

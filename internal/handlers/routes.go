@@ -30,7 +30,13 @@ type route struct {
 	long bool
 	// live marks routes whose answer goes on, which bound their time by themselves.
 	live bool
+	// compat marks the routes of etcd's own JSON gateway: they take every method and any query, and their errors are in
+	// etcd's form.
+	compat bool
 }
+
+// anyMethod is the method of a route that judges methods by itself.
+const anyMethod = "*"
 
 // The routing table. HEAD comes with every GET, OPTIONS with every path.
 func table() []route {
@@ -71,6 +77,10 @@ func table() []route {
 		{method: "GET", pattern: "/v1/gateway/streams/{id}", operation: "getStream", handle: (*API).getStream},
 		{method: "DELETE", pattern: "/v1/gateway/streams/{id}", operation: "endStream", handle: (*API).endStream, writes: true},
 
+		{method: anyMethod, pattern: "/v3/*", operation: "v3", handle: (*API).v3, live: true, compat: true},
+		{method: anyMethod, pattern: "/v3beta/*", operation: "v3", handle: (*API).v3, live: true, compat: true},
+		{method: anyMethod, pattern: "/v3alpha/*", operation: "v3", handle: (*API).v3, live: true, compat: true},
+
 		{method: "GET", pattern: "/version", operation: "getVersion", handle: (*API).version},
 		{method: "GET", pattern: "/health", operation: "getHealth", handle: (*API).health, open: true},
 		{method: "GET", pattern: "/livez", operation: "getLivez", handle: (*API).livez, open: true},
@@ -94,6 +104,11 @@ func (a *API) mount() {
 	r := chi.NewRouter()
 	for i := range a.routes {
 		rt := &a.routes[i]
+		if rt.method == anyMethod {
+			methods[rt.pattern] = []string{http.MethodGet, http.MethodPost} // GET is for WebSockets
+			r.Handle(rt.pattern, a.serve(rt))
+			continue
+		}
 		methods[rt.pattern] = append(methods[rt.pattern], rt.method)
 		r.Method(rt.method, rt.pattern, a.serve(rt))
 		if rt.method == http.MethodGet {
@@ -151,6 +166,9 @@ func (a *API) notFound(c *call) error {
 func (a *API) nearestPath(path string) string {
 	var known []string
 	for _, rt := range a.routes {
+		if rt.compat && a.options.Compat == nil {
+			continue
+		}
 		known = append(known, strings.TrimSuffix(rt.pattern, "/*"))
 	}
 	if near := kvjson.Nearest(strings.TrimSuffix(path, "/"), known); near != "" {

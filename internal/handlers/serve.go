@@ -31,6 +31,9 @@ func (a *API) handle(c *call) error {
 	if err := a.guard(c); err != nil {
 		return err
 	}
+	if c.route.compat {
+		return c.route.handle(a, c)
+	}
 	if err := c.query.Parse(c.r.URL.RawQuery); err != nil {
 		return err
 	}

@@ -1,0 +1,152 @@
+package compat_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/compat"
+	"github.com/etcdrest/etcdrest/internal/embedetcd"
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/handlers"
+)
+
+// gateway is ours in front of an etcd, behind the door of the API.
+type gateway struct {
+	url    string
+	etcd   *embedetcd.Server
+	compat *compat.Gateway
+}
+
+// start runs a gateway for the length of the test.
+func start(t testing.TB, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+	t.Helper()
+	return startOn(t, embedetcd.StartForTest(t), o, adjust...)
+}
+
+func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+	t.Helper()
+	config := etcdclient.Config{Endpoints: []string{etcd.Endpoint()}}
+	for _, f := range adjust {
+		f(&config)
+	}
+	client, err := etcdclient.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := client.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	v3, err := compat.New(client, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := handlers.New(client, handlers.Options{Compat: v3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(api)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(panics{t}, nil), slog.LevelError)
+	server.Start()
+	t.Cleanup(func() {
+		v3.Close()
+		browser.CloseIdleConnections()
+		server.CloseClientConnections()
+		server.Close()
+		_ = client.Close()
+	})
+	return &gateway{url: server.URL, etcd: etcd, compat: v3}
+}
+
+// panics takes the log of a server, and fails the test for what must not be in it.
+type panics struct{ t testing.TB }
+
+// Write implements io.Writer.
+func (p panics) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), "panic") {
+		p.t.Errorf("the server says: %s", b)
+	}
+	return len(b), nil
+}
+
+// answer is what came back; lines are those of a stream.
+type answer struct {
+	status  int
+	header  http.Header
+	chunked bool
+	trailer http.Header
+	body    string
+	// ended says that the answer came to its end by itself.
+	ended bool
+}
+
+// request is one request to /v3. Headers are "Name: value".
+type request struct {
+	method, path, body string
+	headers            []string
+	// lines is how many lines of a stream to read; 0 reads to the end.
+	lines int
+}
+
+var browser = &http.Client{Transport: &http.Transport{DisableCompression: true}}
+
+// ask sends a request and reads its answer.
+func ask(t testing.TB, base string, q request) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, q.method, base+q.path, strings.NewReader(q.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range q.headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
+	}
+	response, err := browser.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s %.200s: %v", q.method, q.path, q.body, err)
+	}
+	defer response.Body.Close()
+	a := answer{status: response.StatusCode, header: response.Header, chunked: len(response.TransferEncoding) > 0}
+	if q.lines == 0 {
+		b, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatalf("%s %s %.200s: read the answer: %v", q.method, q.path, q.body, err)
+		}
+		a.body, a.ended, a.trailer = string(b), true, response.Trailer
+		return a
+	}
+	in := bufio.NewReader(response.Body)
+	for range q.lines {
+		line, err := in.ReadString('\n')
+		if a.body += line; err != nil {
+			t.Fatalf("%s %s %.200s: got %q, then %v", q.method, q.path, q.body, a.body, err)
+		}
+	}
+	return a
+}
+
+// field reads a member of a JSON object, "" when it is not there.
+func field(t testing.TB, body, name string) string {
+	t.Helper()
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(body), &doc); err != nil {
+		t.Fatalf("not an object: %v: %s", err, body)
+	}
+	text, _ := doc[name].(string)
+	return text
+}
+
+func post(path, body string, headers ...string) request {
+	return request{method: http.MethodPost, path: path, body: body, headers: headers}
+}

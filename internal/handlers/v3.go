@@ -1,0 +1,47 @@
+package handlers
+
+import (
+	"net/http"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// Compat answers the routes of etcd's own JSON gateway; *compat.Gateway satisfies it.
+type Compat interface {
+	http.Handler
+	// AppendError appends the document that says in etcd's form why a request was refused before it was served.
+	AppendError(dst []byte, e *problem.Error) []byte
+}
+
+// v3 passes a request on that the door has let in: id, Host, origin, limits, panics and metrics are those of every route.
+func (a *API) v3(c *call) error {
+	if a.options.Compat == nil {
+		return a.notFound(c)
+	}
+	set(c.w.Header(), "X-Request-Id", c.id)
+	w := &passing{begun: begun{ResponseWriter: c.w}}
+	defer func() { // a panic passes here too
+		c.answered, c.status, c.written = true, w.status, w.written
+	}()
+	a.options.Compat.ServeHTTP(w, c.r)
+	if w.status == 0 { // an answer without a body
+		w.WriteHeader(http.StatusOK)
+	}
+	return nil
+}
+
+// passing counts what is written besides.
+type passing struct {
+	begun
+	written int64
+}
+
+// Write implements io.Writer.
+func (w *passing) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.written += int64(n)
+	return n, err
+}
