@@ -168,7 +168,7 @@ func groups() []group {
 			},
 			{
 				name: "max-streams", commands: gatewayCommands(), placeholder: "N",
-				about: "Connections that watch, at a time; further ones are refused (503).",
+				about: "Connections that watch, at a time, and as many calls of /v3 that last; further ones are refused (503).",
 				at:    func(c *Config) setting { return number{&c.MaxStreams, 1} },
 			},
 			{

@@ -26,9 +26,9 @@ type gateway struct {
 }
 
 // start runs a gateway for the length of the test.
-func start(t testing.TB, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+func start(t testing.TB, o compat.Options) *gateway {
 	t.Helper()
-	return startOn(t, embedetcd.StartForTest(t), o, adjust...)
+	return startOn(t, embedetcd.StartForTest(t), o)
 }
 
 func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
@@ -136,15 +136,14 @@ func ask(t testing.TB, base string, q request) answer {
 	return a
 }
 
-// field reads a member of a JSON object, "" when it is not there.
-func field(t testing.TB, body, name string) string {
+// tokenOf reads the token that authentication gave.
+func tokenOf(t testing.TB, body string) string {
 	t.Helper()
-	var doc map[string]any
+	var doc struct{ Token string }
 	if err := json.Unmarshal([]byte(body), &doc); err != nil {
 		t.Fatalf("not an object: %v: %s", err, body)
 	}
-	text, _ := doc[name].(string)
-	return text
+	return doc.Token
 }
 
 func post(path, body string, headers ...string) request {

@@ -21,7 +21,7 @@ import (
 // dial opens a socket; headers are "Name: value".
 func dial(t *testing.T, base, path string, subprotocols []string, headers ...string) *websocket.Conn {
 	t.Helper()
-	conn, response, err := tryDial(t, base, path, subprotocols, headers...)
+	conn, response, err := tryDial(t, base, path, subprotocols, headers...) //nolint:bodyclose // a socket has none
 	if err != nil {
 		t.Fatalf("%s: %v (%v)", path, err, response)
 	}
@@ -38,7 +38,7 @@ func tryDial(t *testing.T, base, path string, subprotocols []string, headers ...
 		name, value, _ := strings.Cut(h, ": ")
 		o.HTTPHeader.Add(name, value)
 	}
-	return websocket.Dial(ctx, base+path, o) //nolint:bodyclose // of a socket there is none to close
+	return websocket.Dial(ctx, base+path, o)
 }
 
 func say(t *testing.T, conn *websocket.Conn, message string) {
@@ -131,14 +131,16 @@ func TestASocketsToken(t *testing.T) {
 	t.Parallel()
 	g := start(t, compat.Options{})
 	for _, step := range []struct{ path, body string }{
-		{"/v3/auth/user/add", `{"name":"root","password":"toor"}`}, {"/v3/auth/role/add", `{"name":"root"}`},
-		{"/v3/auth/user/grant", `{"user":"root","role":"root"}`}, {"/v3/auth/enable", `{}`},
+		{"/v3/auth/user/add", `{"name":"root","password":"toor"}`},
+		{"/v3/auth/role/add", `{"name":"root"}`},
+		{"/v3/auth/user/grant", `{"user":"root","role":"root"}`},
+		{"/v3/auth/enable", `{}`},
 	} {
 		if a := ask(t, g.url, post(step.path, step.body)); a.status != 200 {
 			t.Fatalf("%s: %d %s", step.path, a.status, a.body)
 		}
 	}
-	token := field(t, ask(t, g.url, post("/v3/auth/authenticate", `{"name":"root","password":"toor"}`)).body, "token")
+	token := tokenOf(t, ask(t, g.url, post("/v3/auth/authenticate", `{"name":"root","password":"toor"}`)).body)
 	for name, c := range map[string]struct {
 		subprotocols []string
 		header       string
@@ -171,6 +173,7 @@ func TestHowASocketEnds(t *testing.T) {
 	t.Parallel()
 	g := start(t, compat.Options{})
 	t.Run("malformed", func(t *testing.T) {
+		t.Parallel()
 		conn := dial(t, g.url, "/v3/watch", nil)
 		say(t, conn, `{"create_request":{"key":"YQ=="}}`)
 		hear(t, conn)
@@ -184,6 +187,7 @@ func TestHowASocketEnds(t *testing.T) {
 		}
 	})
 	t.Run("nothing asked", func(t *testing.T) {
+		t.Parallel()
 		conn := dial(t, g.url, "/v3/watch", nil)
 		say(t, conn, `{}`)
 		if got := hear(t, conn); !strings.HasPrefix(got, `{"error":{"grpc_code":3,`) {
@@ -194,6 +198,7 @@ func TestHowASocketEnds(t *testing.T) {
 		}
 	})
 	t.Run("too large", func(t *testing.T) {
+		t.Parallel()
 		conn := dial(t, g.url, "/v3/watch", nil)
 		_ = conn.Write(t.Context(), websocket.MessageText, make([]byte, 5<<20)) // may be cut on the way
 		if code := closes(t, conn); code != websocket.StatusMessageTooBig {
@@ -201,6 +206,7 @@ func TestHowASocketEnds(t *testing.T) {
 		}
 	})
 	t.Run("by the caller", func(t *testing.T) {
+		t.Parallel()
 		conn := dial(t, g.url, "/v3/watch", nil)
 		say(t, conn, `{"create_request":{"key":"YQ=="}}`)
 		hear(t, conn)
@@ -208,22 +214,26 @@ func TestHowASocketEnds(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("stopping", func(t *testing.T) {
-		conn := dial(t, g.url, "/v3/watch", nil)
-		say(t, conn, `{"create_request":{"key":"YQ=="}}`)
-		hear(t, conn)
-		drained := make(chan bool)
-		go func() { drained <- g.compat.Drain(t.Context()) }()
-		if got := hear(t, conn); !strings.Contains(got, `"grpc_code":14`) {
-			t.Errorf("got %s", got)
-		}
-		if code := closes(t, conn); code != websocket.StatusGoingAway {
-			t.Errorf("close code: got %d", code)
-		}
-		if !<-drained {
-			t.Error("sockets are left")
-		}
-	})
+}
+
+// A gateway that stops says so on its sockets.
+func TestStoppingClosesSockets(t *testing.T) {
+	t.Parallel()
+	g := start(t, compat.Options{})
+	conn := dial(t, g.url, "/v3/watch", nil)
+	say(t, conn, `{"create_request":{"key":"YQ=="}}`)
+	hear(t, conn)
+	drained := make(chan bool)
+	go func() { drained <- g.compat.Drain(t.Context()) }()
+	if got := hear(t, conn); !strings.Contains(got, `"grpc_code":14`) {
+		t.Errorf("got %s", got)
+	}
+	if code := closes(t, conn); code != websocket.StatusGoingAway {
+		t.Errorf("close code: got %d", code)
+	}
+	if !<-drained {
+		t.Error("sockets are left")
+	}
 }
 
 // Where there is no stream for a socket there is no socket, and another site's page gets none.
@@ -234,15 +244,17 @@ func TestWhoGetsNoSocket(t *testing.T) {
 		path, header string
 		status       int
 	}{
-		{"/v3/kv/range", "X: 1", 501}, {"/v3/nosuch", "X: 1", 404},
-		{"/v3/watch", "Origin: https://evil.example", 403}, {"/v3/watch", "Sec-Fetch-Site: cross-site", 403},
+		{"/v3/kv/range", "X: 1", 501},
+		{"/v3/nosuch", "X: 1", 404},
+		{"/v3/watch", "Origin: https://evil.example", 403},
+		{"/v3/watch", "Sec-Fetch-Site: cross-site", 403},
 	} {
-		_, response, err := tryDial(t, g.url, c.path, nil, c.header) //nolint:bodyclose // below
+		_, response, err := tryDial(t, g.url, c.path, nil, c.header)
 		if err == nil || response == nil || response.StatusCode != c.status {
 			t.Errorf("%s %s: got %v, %v; want %d", c.path, c.header, response, err, c.status)
 			continue
 		}
-		response.Body.Close()
+		_ = response.Body.Close()
 	}
 }
 
@@ -258,10 +270,13 @@ func TestASilentPeerIsCut(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(conn, "GET /v3/watch HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	_, err = fmt.Fprint(conn, "GET /v3/watch HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
 	in := bufio.NewReader(conn)
-	response, err := http.ReadResponse(in, nil)
+	response, err := http.ReadResponse(in, nil) //nolint:bodyclose // a socket has none
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("got %v, %v", response, err)
 	}

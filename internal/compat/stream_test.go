@@ -106,13 +106,17 @@ func converse(t *testing.T, url string) dialogue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go io.WriteString(say, `{"create_request":{"key":"YQ==","watch_id":"1"}}`) // taken by the transport
+	go func() { _, _ = io.WriteString(say, `{"create_request":{"key":"YQ==","watch_id":"1"}}`) }() // ends with the request
 	response, err := browser.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cancel(); response.Body.Close(); say.Close() })
-	if response.StatusCode != 200 {
+	t.Cleanup(func() {
+		cancel()
+		_ = response.Body.Close()
+		_ = say.Close()
+	})
+	if response.StatusCode != http.StatusOK {
 		t.Fatalf("status: got %d", response.StatusCode)
 	}
 	return dialogue{say, bufio.NewReader(response.Body)}
@@ -152,7 +156,7 @@ func TestAnswersComeWhileRequestsFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.wants(t, `"watch_id":"4","canceled":true`)
-	d.say.Close()
+	_ = d.say.Close()
 	if rest, err := io.ReadAll(d.hear); err != nil || len(rest) > 0 {
 		t.Errorf("after the end: got %q, %v", rest, err)
 	}

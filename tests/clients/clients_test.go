@@ -1,0 +1,51 @@
+// Package clients_test runs clients that people use, as they are published, against the built gateway.
+package clients_test
+
+import (
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/etcdrest/etcdrest/tests/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// TestEtcd3gw installs OpenStack's client from PyPI, for the length of the test, and lives a life with it over /v3.
+func TestEtcd3gw(t *testing.T) {
+	t.Parallel()
+	g := harness.StartGateway(t, "dev", "--data-dir", t.TempDir())
+	api, err := url.Parse(g.API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	python := install(t, "requirements.txt")
+	if out := run(t, python, filepath.Join("testdata", "etcd3gw_life.py"), api.Port()); !strings.HasSuffix(out, "done\n") {
+		t.Errorf("got %s", out)
+	}
+}
+
+// install makes a Python with the packages of a file of testdata, and gives its path.
+func install(t *testing.T, requirements string) string {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, "python3", "-m", "venv", dir)
+	python := filepath.Join(dir, "bin", "python")
+	if runtime.GOOS == "windows" {
+		python = filepath.Join(dir, "Scripts", "python.exe")
+	}
+	run(t, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", filepath.Join("testdata", requirements))
+	return python
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
