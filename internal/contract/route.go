@@ -7,29 +7,37 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// template is a path of the contract. A parameter is always its last part.
+// template is a path of the contract.
 type template struct {
-	path string
-	// prefix is what comes before the parameter; for a path without one, the whole path.
-	prefix string
-	// open says that there is a parameter, which takes the rest of the path, slashes and all: keys contain them.
-	open bool
-	item *openapi3.PathItem
+	path     string
+	segments []string
+	item     *openapi3.PathItem
 }
 
 func newTemplate(path string, item *openapi3.PathItem) template {
-	prefix, _, open := strings.Cut(path, "{")
-	return template{path: path, prefix: prefix, open: open, item: item}
+	return template{path: path, segments: strings.Split(path, "/"), item: item}
 }
 
-func (t *template) matches(path string) bool {
-	if t.open {
-		return strings.HasPrefix(path, t.prefix)
+// matches compares segment by segment: a parameter is one that is not empty, but for a key or a file, which is the rest of
+// the path, slashes and all. The weight is how much of the path is literal.
+func (t *template) matches(path string) (weight int, ok bool) {
+	parts := strings.Split(path, "/")
+	for i, s := range t.segments {
+		switch {
+		case i >= len(parts):
+			return 0, false
+		case s == "{key}" || s == "{file}":
+			return weight, true
+		case !strings.HasPrefix(s, "{") && s != parts[i] || s != "" && parts[i] == "":
+			return 0, false
+		case !strings.HasPrefix(s, "{"):
+			weight += 1 + len(s)
+		}
 	}
-	return path == t.prefix
+	return weight, len(parts) == len(t.segments)
 }
 
-// route finds the path of the contract that a request is for; the longest prefix wins.
+// route finds the path of the contract that a request is for; the most literal one wins.
 func (s *spec) route(r *http.Request) *template {
 	path := r.URL.EscapedPath()
 	if path == "" && strings.HasPrefix(r.URL.Opaque, "/") { // a path sent as it is spelled
@@ -39,10 +47,10 @@ func (s *spec) route(r *http.Request) *template {
 		path = rest
 	}
 	var found *template
+	most := -1
 	for i := range s.routes {
-		t := &s.routes[i]
-		if t.matches(path) && (found == nil || len(t.prefix) > len(found.prefix)) {
-			found = t
+		if weight, ok := s.routes[i].matches(path); ok && weight > most {
+			found, most = &s.routes[i], weight
 		}
 	}
 	return found
