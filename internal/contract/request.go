@@ -75,6 +75,9 @@ func (x *exchange) checkRequestBody() {
 	if err = errors.Join(err, body.Close()); err != nil {
 		return
 	}
+	if len(text) == 0 && !x.operation.RequestBody.Value.Required {
+		return
+	}
 	doc, err := decode(text)
 	if err != nil {
 		x.fail("it took a body that is not JSON: %v", err)

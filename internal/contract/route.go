@@ -7,35 +7,37 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// template is a path of the contract, with one parameter at most.
+// template is a path of the contract.
 type template struct {
-	path string
-	// prefix is what comes before the parameter, for a path without one the whole path; suffix is what comes behind it.
-	prefix, suffix string
-	// open says that there is a parameter; rest that it takes the rest of the path, slashes and all, as keys do.
-	open, rest bool
-	item       *openapi3.PathItem
+	path     string
+	segments []string
+	item     *openapi3.PathItem
 }
 
 func newTemplate(path string, item *openapi3.PathItem) template {
-	prefix, rest, open := strings.Cut(path, "{")
-	name, suffix, _ := strings.Cut(rest, "}")
-	return template{path: path, prefix: prefix, suffix: suffix, open: open, rest: name == "key" || name == "file", item: item}
+	return template{path: path, segments: strings.Split(path, "/"), item: item}
 }
 
-func (t *template) matches(path string) bool {
-	if !t.open {
-		return path == t.prefix
+// matches compares segment by segment: a parameter is one that is not empty, but for a key or a file, which is the rest of
+// the path, slashes and all. The weight is how much of the path is literal.
+func (t *template) matches(path string) (weight int, ok bool) {
+	parts := strings.Split(path, "/")
+	for i, s := range t.segments {
+		switch {
+		case i >= len(parts):
+			return 0, false
+		case s == "{key}" || s == "{file}":
+			return weight, true
+		case !strings.HasPrefix(s, "{") && s != parts[i] || s != "" && parts[i] == "":
+			return 0, false
+		case !strings.HasPrefix(s, "{"):
+			weight += 1 + len(s)
+		}
 	}
-	rest, ok := strings.CutPrefix(path, t.prefix)
-	parameter, ends := strings.CutSuffix(rest, t.suffix)
-	return ok && ends && (t.rest || !strings.Contains(parameter, "/"))
+	return weight, len(parts) == len(t.segments)
 }
 
-// fixed is how much of the path is spelled out.
-func (t *template) fixed() int { return len(t.prefix) + len(t.suffix) }
-
-// route finds the path of the contract that a request is for; the one with most of it spelled out wins.
+// route finds the path of the contract that a request is for; the most literal one wins.
 func (s *spec) route(r *http.Request) *template {
 	path := r.URL.EscapedPath()
 	if path == "" && strings.HasPrefix(r.URL.Opaque, "/") { // a path sent as it is spelled
@@ -45,10 +47,10 @@ func (s *spec) route(r *http.Request) *template {
 		path = rest
 	}
 	var found *template
+	most := -1
 	for i := range s.routes {
-		t := &s.routes[i]
-		if t.matches(path) && (found == nil || t.fixed() > found.fixed()) {
-			found = t
+		if weight, ok := s.routes[i].matches(path); ok && weight > most {
+			found, most = &s.routes[i], weight
 		}
 	}
 	return found

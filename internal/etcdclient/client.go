@@ -63,11 +63,8 @@ func New(config Config) (*Client, error) {
 		c.identity = fixedIdentity(config.Token)
 		return c, nil
 	}
-	// Authenticate is called as nobody: it needs no token, and must not ask for one.
-	nobody := *c
-	nobody.identity = c.nobody
 	c.identity = &identity{
-		name: config.Username, password: config.Password, authenticate: nobody.authenticate,
+		name: config.Username, password: config.Password, authenticate: c.asNobody().authenticate,
 		run: p.run, refreshed: c.metrics.refreshed, log: config.Logger,
 	}
 	return c, nil

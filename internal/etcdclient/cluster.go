@@ -30,6 +30,8 @@ type MemberStatus struct {
 	Leader                                uint64
 	RaftIndex, RaftTerm, RaftAppliedIndex uint64
 	Learner                               bool
+	// Downgrading is the version that the cluster is being downgraded to; empty when it is not.
+	Downgrading string
 	// Errors are what the member reports as wrong, alarms among it.
 	Errors []string
 }
@@ -51,6 +53,10 @@ func (c *Client) Status(ctx context.Context, endpoint string) (MemberStatus, err
 		}
 		conn = at
 	}
+	return statusOver(ctx, conn)
+}
+
+func statusOver(ctx context.Context, conn grpc.ClientConnInterface) (MemberStatus, error) {
 	r, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
 	if err != nil {
 		return MemberStatus{}, err
@@ -59,7 +65,8 @@ func (c *Client) Status(ctx context.Context, endpoint string) (MemberStatus, err
 		Header: headerOf(r.GetHeader()), Version: r.GetVersion(), StorageVersion: r.GetStorageVersion(),
 		DBSize: r.GetDbSize(), DBSizeInUse: r.GetDbSizeInUse(), DBSizeQuota: r.GetDbSizeQuota(),
 		Leader: r.GetLeader(), RaftIndex: r.GetRaftIndex(), RaftTerm: r.GetRaftTerm(),
-		RaftAppliedIndex: r.GetRaftAppliedIndex(), Learner: r.GetIsLearner(), Errors: r.GetErrors(),
+		RaftAppliedIndex: r.GetRaftAppliedIndex(), Learner: r.GetIsLearner(),
+		Downgrading: r.GetDowngradeInfo().GetTargetVersion(), Errors: r.GetErrors(),
 	}, nil
 }
 
@@ -74,20 +81,38 @@ func (c *Client) At(endpoint string) (*Client, error) {
 	return &at, nil
 }
 
-// Members lists the cluster's members.
+// Members lists the cluster's members, as a quorum knows them.
 func (c *Client) Members(ctx context.Context) ([]Member, wire.Header, error) {
-	r, err := pb.NewClusterClient(c).MemberList(ctx, &pb.MemberListRequest{Linearizable: true})
+	return c.members(ctx, true)
+}
+
+// MembersKnown lists the cluster's members as one of them knows them, which works without a quorum.
+func (c *Client) MembersKnown(ctx context.Context) ([]Member, wire.Header, error) {
+	return c.members(ctx, false)
+}
+
+func (c *Client) members(ctx context.Context, linearizable bool) ([]Member, wire.Header, error) {
+	r, err := pb.NewClusterClient(c).MemberList(ctx, &pb.MemberListRequest{Linearizable: linearizable})
 	if err != nil {
 		return nil, wire.Header{}, err
 	}
-	members := make([]Member, 0, len(r.GetMembers()))
-	for _, m := range r.GetMembers() {
-		members = append(members, Member{
-			ID: m.GetID(), Name: m.GetName(), PeerURLs: m.GetPeerURLs(), ClientURLs: m.GetClientURLs(), Learner: m.GetIsLearner(),
-		})
-	}
-	return members, headerOf(r.GetHeader()), nil
+	return membersOf(r.GetMembers()), headerOf(r.GetHeader()), nil
 }
+
+func membersOf(list []*pb.Member) []Member {
+	members := make([]Member, 0, len(list))
+	for _, m := range list {
+		members = append(members, memberOf(m))
+	}
+	return members
+}
+
+func memberOf(m *pb.Member) Member {
+	return Member{ID: m.GetID(), Name: m.GetName(), PeerURLs: m.GetPeerURLs(), ClientURLs: m.GetClientURLs(), Learner: m.GetIsLearner()}
+}
+
+// Started tells whether the member has ever been started: until then the cluster knows only where it is to be found.
+func (m *Member) Started() bool { return m.Name != "" || len(m.ClientURLs) > 0 }
 
 // Alarms lists the raised alarms of all members.
 func (c *Client) Alarms(ctx context.Context) ([]Alarm, wire.Header, error) {

@@ -141,3 +141,50 @@ func TestPromotedLearnerIsUsedFromThenOn(t *testing.T) {
 		return learner.ranges.Load() > 0
 	})
 }
+
+// TestAMemberIsAskedAboutItself: a learner too, which gets no other work; and one that cannot be reached fails at once.
+func TestAMemberIsAskedAboutItself(t *testing.T) {
+	t.Parallel()
+	learner := &scripted{id: 1}
+	learner.learner.Store(true)
+	learner.leader.Store(2)
+	serve(t, learner)
+	voter := serve(t, &scripted{id: 2})
+	gone := serve(t, &scripted{id: 3})
+	c := ready(t, []string{learner.endpoint, voter.endpoint, gone.endpoint}, quick)
+	eventually(t, "all members are connected", 10*time.Second, func() bool {
+		return gauge(t, c, "etcdrest_etcd_connections", "class", "unary") == 6
+	})
+	for id, endpoint := range map[uint64]string{1: learner.endpoint, 2: "http://another.name:2379"} {
+		s, err := c.StatusOf(within(t, 5*time.Second), etcdclient.Member{ID: id, Name: "m", ClientURLs: []string{endpoint}})
+		if err != nil || s.Header.MemberID != id || s.Learner != (id == 1) {
+			t.Errorf("member %d: got %+v, %v", id, s, err)
+		}
+	}
+	for range 20 {
+		if _, err := c.Range(within(t, 5*time.Second), &wire.RangeRequest{Key: []byte("k"), Serializable: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := learner.ranges.Load(); n != 0 {
+		t.Errorf("the learner was read %d times, want never", n)
+	}
+
+	_, err := c.StatusOf(t.Context(), etcdclient.Member{ID: 9, Name: "m", ClientURLs: []string{"http://another.name:2379"}})
+	if e := asError(t, err); e.Name != etcdclient.NameNoEndpoint {
+		t.Errorf("a member that no endpoint leads to: got %+v", e)
+	}
+	_, err = c.StatusOf(t.Context(), etcdclient.Member{ID: 2, ClientURLs: []string{learner.endpoint}})
+	if err != nil {
+		t.Errorf("a member that names another's address, and is known by its own: got %v", err)
+	}
+	gone.stop()
+	down := etcdclient.Member{ID: 3, Name: "m", ClientURLs: []string{gone.endpoint}}
+	eventually(t, "a member that is down fails at once", 10*time.Second, func() bool {
+		ctx := within(t, 5*time.Second)
+		started := time.Now()
+		_, err := c.StatusOf(ctx, down)
+		e := asError(t, err)
+		return e.Name == etcdclient.NameNotConnected && time.Since(started) < 500*time.Millisecond
+	})
+}

@@ -153,14 +153,17 @@ const (
 	needWell
 )
 
-// can says that the connection can take work and that its member is as well as that. A learner never is.
+// can says that the connection can take work and that its member is as well as that.
 func (c *conn) can(n need) bool {
 	m := c.member.Load()
-	return c.up.Load() && !m.learner.Load() && (n < needAnswers || !m.silent.Load()) && (n < needWell || !m.aside.Load())
+	return c.up.Load() && (n < needAnswers || !m.silent.Load()) && (n < needWell || !m.aside.Load())
 }
 
 // usable says that the connection can take work, and well.
-func (c *conn) usable() bool { return c.can(needWell) }
+func (c *conn) usable() bool { return anyWork(c) && c.can(needWell) }
+
+// anyWork fits the connections that take the work of those who name no member: a learner gets none of it.
+func anyWork(c *conn) bool { return !c.member.Load().learner.Load() }
 
 // begin counts a call or a stream, which is ended when the member falls silent.
 func (c *conn) begin(a *attempt) {

@@ -53,6 +53,7 @@ const (
 	NameCanceled         = "Canceled"
 	NameDeadlineExceeded = "DeadlineExceeded"
 	NameNotConnected     = "NotConnected"
+	NameNoEndpoint       = "NoEndpoint"
 	NameConnectionLost   = "ConnectionLost"
 	NameMemberSilent     = "MemberSilent"
 	NameClosed           = "ClientClosed"
@@ -156,6 +157,15 @@ func errNotConnected(m *method, conn string) *Error {
 		"no member of etcd can be reached")
 	e.ConnError, e.retryAfter = conn, time.Second
 	return e
+}
+
+// errNoWay is a member that cannot be asked since no endpoint of the configuration leads to it.
+func errNoWay(m *method, of Member) *Error {
+	detail := "none of the gateway's endpoints leads to the member"
+	if !of.Started() {
+		detail = "the member has not been started yet"
+	}
+	return local(m, NameNoEndpoint, codes.Unavailable, problem.FailedPrecondition, detail, detail)
 }
 
 func errTooLargeToSend(m *method, size, limit int) *Error {

@@ -114,7 +114,7 @@ var knownErrors = []known{
 	entry(rpctypes.ErrGRPCTimeoutDueToLeaderFail, "TimeoutDueToLeaderFail", problem.Unavailable, unknown, "etcd did not reach agreement in time; its leader seems to have failed", followAside),
 	entry(rpctypes.ErrGRPCTimeoutDueToConnectionLost, "TimeoutDueToConnectionLost", problem.Unavailable, unknown, "etcd did not reach agreement in time; its members seem to have lost each other", followAside),
 	entry(rpctypes.ErrGRPCTimeoutWaitAppliedIndex, "TimeoutWaitAppliedIndex", problem.Unavailable, unknown, "the member of etcd is too far behind to answer in time", followAside),
-	entry(rpctypes.ErrGRPCUnhealthy, "Unhealthy", problem.Unavailable, unknown, "the cluster is not healthy enough for this"),
+	entry(rpctypes.ErrGRPCUnhealthy, "Unhealthy", problem.Unavailable, notApplied, "the cluster is not healthy enough for this: its members must have been connected for five seconds"),
 	entry(rpctypes.ErrGRPCCorrupt, "Corrupt", problem.UpstreamCorrupt, unknown, "a member of etcd has raised the corrupt alarm"),
 	entry(rpctypes.ErrGRPCNotSupportedForLearner, "NotSupportedForLearner", problem.Unavailable, notApplied, "the member of etcd is a learner, which does not serve this", followElsewhere),
 	entry(rpctypes.ErrGRPCBadLeaderTransferee, "BadLeaderTransferee", problem.FailedPrecondition, notApplied, "this member cannot become the leader"),
@@ -133,6 +133,7 @@ var knownErrors = []known{
 	{text: "election: no leader", name: "ElectionNoLeader", code: codes.NotFound, problem: problem.FailedPrecondition, outcome: notApplied, detail: "the election has no leader"},
 	{text: "election: not leader", name: "ElectionNotLeader", code: codes.FailedPrecondition, problem: problem.FailedPrecondition, outcome: notApplied, detail: "the caller is not the election's leader"},
 	{text: "not a primary lessor", name: "NotPrimaryLessor", code: codes.Unavailable, problem: problem.Unavailable, outcome: unknown, detail: "the lease's keeper moved with the leader", follow: followLeader},
+	{text: "etcdserver: request timed out, leader transfer took too long", name: "TimeoutLeaderTransfer", code: codes.Unavailable, problem: problem.Unavailable, outcome: unknown, detail: "the leadership did not move in time"},
 	{text: "raft: stopped", name: "RaftStopped", code: codes.Unavailable, problem: problem.Unavailable, outcome: unknown, detail: "the member of etcd stopped", follow: followAside},
 	{text: "raft proposal dropped", name: "ProposalDropped", code: codes.Unavailable, problem: problem.Unavailable, outcome: unknown, detail: "etcd has no leader that would take the write", follow: followAside},
 }

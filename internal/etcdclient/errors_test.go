@@ -137,7 +137,7 @@ func TestOutcomeRuleNotAppliedOnlyForRefusalsElseUnknown(t *testing.T) {
 	unknown := map[string]bool{
 		"NoSpace": true, "WatchCanceled": true, "NotLeader": true, "LeaderChanged": true, "Stopped": true, "Timeout": true,
 		"TimeoutDueToLeaderFail": true, "TimeoutDueToConnectionLost": true, "TimeoutWaitAppliedIndex": true,
-		"Unhealthy": true, "Corrupt": true, "Canceled": true, "DeadlineExceeded": true,
+		"Corrupt": true, "Canceled": true, "DeadlineExceeded": true,
 	}
 	c, s, answer := failing(t)
 	for _, each := range rpcErrors(t) {

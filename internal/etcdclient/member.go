@@ -16,7 +16,7 @@ type member struct {
 	// silent says that it is aside because it does not answer: to ask it is worse than to ask one that is aside for another
 	// reason, a leader that it lacked, say.
 	silent atomic.Bool
-	// learner says that the member gets no work at all.
+	// learner says that the member gets no work, but for what is about itself.
 	learner atomic.Bool
 	// streams is whether the member has RangeStream.
 	streams atomic.Int32

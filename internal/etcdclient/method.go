@@ -59,6 +59,11 @@ var (
 	methodStatus      = newMethod(pb.Maintenance_Status_FullMethodName, classUnary, reads, false)
 	methodWatch       = newMethod(pb.Watch_Watch_FullMethodName, classWatch, reads, false)
 	methodRenew       = newMethod(pb.Lease_LeaseKeepAlive_FullMethodName, classLease, reads, true)
+	methodMoveLeader  = newMethod(pb.Maintenance_MoveLeader_FullMethodName, classUnary, writes, true)
+	methodDefragment  = newMethod(pb.Maintenance_Defragment_FullMethodName, classBulk, writes, false)
+	methodHash        = newMethod(pb.Maintenance_Hash_FullMethodName, classBulk, reads, false)
+	methodHashKV      = newMethod(pb.Maintenance_HashKV_FullMethodName, classBulk, reads, false)
+	methodSnapshot    = newMethod(pb.Maintenance_Snapshot_FullMethodName, classBulk, reads, false)
 	methodOther       = &method{name: "other"}
 )
 
@@ -66,6 +71,7 @@ var (
 var methods = func() map[string]*method {
 	known := []*method{
 		methodRange, methodRangeStream, methodPut, methodDelete, methodTxn, methodAlarm, methodAuthn, methodStatus, methodWatch, methodRenew,
+		methodMoveLeader, methodDefragment, methodHash, methodHashKV, methodSnapshot,
 		newMethod(pb.KV_Compact_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Lease_LeaseGrant_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Lease_LeaseRevoke_FullMethodName, classUnary, writes, true),
@@ -76,11 +82,6 @@ var methods = func() map[string]*method {
 		newMethod(pb.Cluster_MemberUpdate_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Cluster_MemberPromote_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Cluster_MemberList_FullMethodName, classUnary, reads, true),
-		newMethod(pb.Maintenance_Defragment_FullMethodName, classBulk, writes, false),
-		newMethod(pb.Maintenance_Hash_FullMethodName, classBulk, reads, false),
-		newMethod(pb.Maintenance_HashKV_FullMethodName, classBulk, reads, false),
-		newMethod(pb.Maintenance_Snapshot_FullMethodName, classBulk, reads, false),
-		newMethod(pb.Maintenance_MoveLeader_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Maintenance_Downgrade_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Auth_AuthEnable_FullMethodName, classUnary, writes, true),
 		newMethod(pb.Auth_AuthDisable_FullMethodName, classUnary, writes, true),

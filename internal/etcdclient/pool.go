@@ -244,7 +244,11 @@ func (p *pool) lastError() string {
 }
 
 // pick chooses the connection for a call, waiting for one within ctx and the dial time-out.
+// Without fits it is one that takes any work.
 func (p *pool) pick(ctx context.Context, m *method, avoid *member, fits func(*conn) bool) (*conn, *Error) {
+	if fits == nil {
+		fits = anyWork
+	}
 	if c := p.choose(m, avoid, fits); c != nil {
 		return c, nil
 	}
@@ -253,7 +257,7 @@ func (p *pool) pick(ctx context.Context, m *method, avoid *member, fits func(*co
 
 func (p *pool) await(ctx context.Context, m *method, avoid *member, fits func(*conn) bool) (*conn, *Error) {
 	for _, c := range p.conns[m.class] {
-		if fits == nil || fits(c) {
+		if fits(c) {
 			c.want()
 		}
 	}
@@ -287,7 +291,7 @@ func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) *conn {
 	candidates := room[:0]
 	for n, need := range needs {
 		for _, c := range p.conns[m.class] {
-			if fits != nil && !fits(c) || !c.can(need) || n == 0 && c.member.Load() == avoid {
+			if !fits(c) || !c.can(need) || n == 0 && c.member.Load() == avoid {
 				continue
 			}
 			candidates = append(candidates, c)

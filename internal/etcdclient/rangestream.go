@@ -83,7 +83,7 @@ func (c *Client) rangeStreamIn(ctx context.Context, r *wire.RangeRequest, prefix
 
 // startRangeStream opens the stream and reads its first piece. A stream that failed is given only to tell its member.
 func (c *Client) startRangeStream(ctx context.Context, request *frame, prefix []byte, avoid *member) (*RangeStream, *Error) {
-	fits := func(n *conn) bool { return mayStream(n) && (c.fits == nil || c.fits(n)) }
+	fits := func(n *conn) bool { return mayStream(n) && anyWork(n) && (c.fits == nil || c.fits(n)) }
 	inner, e := c.open(ctx, rangeStreamDesc, methodRangeStream, avoid, fits, nil)
 	if e != nil {
 		return nil, e

@@ -238,7 +238,7 @@ const pointShare = 5 * time.Second
 // share is an attempt's part of the time that the caller has, so that a member that hangs is left in time to ask another.
 // It is 0, for all of it, when there is no other member to ask.
 func (c *Client) share(ctx context.Context, m *method) time.Duration {
-	if !c.pool.choice(m.class) {
+	if c.fits != nil || !c.pool.choice(m.class) {
 		return 0
 	}
 	most := time.Duration(0)
@@ -259,7 +259,7 @@ func (p *pool) choice(c class) bool {
 	for _, need := range needs {
 		var first *member
 		for _, conn := range p.conns[c] {
-			if !conn.can(need) {
+			if !anyWork(conn) || !conn.can(need) {
 				continue
 			}
 			m := conn.member.Load()

@@ -41,17 +41,12 @@ type Store interface {
 	Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (compacted int64, err error)
 }
 
-// Cluster is what the handlers ask of the cluster as a whole, outside any namespace.
-type Cluster interface {
-	Endpoints() []string
-	Status(ctx context.Context, endpoint string) (etcdclient.MemberStatus, error)
-	Alarms(ctx context.Context) ([]etcdclient.Alarm, wire.Header, error)
-}
-
-// Backend is a client of one etcd cluster.
+// Backend is a client of one etcd cluster. What is not of the Store is outside any namespace.
 type Backend interface {
 	Store
 	Cluster
+	Maintenance
+	Accounts
 }
 
 // Observer takes one finished request for the metrics; route is the pattern of the routing table, never the path. The time
@@ -100,15 +95,18 @@ const (
 type API struct {
 	store   Store
 	cluster Cluster
-	options Options
-	router  chi.Router
-	routes  []route
-	allowed map[string]string // pattern -> its Allow header
-	hosts   hostPolicy
-	origins originPolicy
-	epoch   *epoch.Keeper
-	records *records
-	sizes   rangeSizes
+	// upkeep and accounts are the same client as the store, which has no namespace.
+	upkeep   Maintenance
+	accounts Accounts
+	options  Options
+	router   chi.Router
+	routes   []route
+	allowed  map[string]string // pattern -> its Allow header
+	hosts    hostPolicy
+	origins  originPolicy
+	epoch    *epoch.Keeper
+	records  *records
+	sizes    rangeSizes
 
 	// scanning has room for the one scan of etcd's log that may run.
 	scanning chan struct{}
@@ -150,7 +148,7 @@ func New(backend Backend, o Options) (*API, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, options: o, hosts: hosts, origins: origins}
+	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, upkeep: backend, accounts: backend, options: o, hosts: hosts, origins: origins}
 	if a.epoch = o.Epoch; a.epoch == nil {
 		a.epoch = epoch.New(backend)
 	}

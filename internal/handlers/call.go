@@ -140,6 +140,22 @@ func (c *call) closeObject() {
 	c.body = append(c.body, '}', '\n')
 }
 
+// openArray begins a member that is an array; closeArray ends it.
+func (c *call) openArray(name string) {
+	c.name(name)
+	c.body = append(c.body, '[')
+}
+
+func (c *call) closeArray() { c.closeInner(']') }
+
+// closeInner ends an object or array within the answer's object, and appends the comma behind it.
+func (c *call) closeInner(bracket byte) {
+	if n := len(c.body); c.body[n-1] == ',' {
+		c.body = c.body[:n-1]
+	}
+	c.body = append(c.body, bracket, ',')
+}
+
 // intMember, boolMember and rawMember append one member and a comma.
 func (c *call) intMember(name string, v int64) {
 	c.name(name)
@@ -151,9 +167,22 @@ func (c *call) boolMember(name string, v bool) {
 	c.body = append(strconv.AppendBool(c.body, v), ',')
 }
 
-func (c *call) leaseMember(id int64) {
-	c.name("lease")
+func (c *call) leaseMember(id int64) { c.leaseIDMember("lease", id) }
+
+// leaseIDMember and idMember append an id, which is signed for leases and not for members.
+func (c *call) leaseIDMember(name string, id int64) {
+	c.name(name)
 	c.body = append(kvjson.AppendID(c.body, id), ',')
+}
+
+func (c *call) idMember(name string, id uint64) { c.leaseIDMember(name, int64(id)) } //nolint:gosec // the bits are the id
+
+func (c *call) textsMember(name string, texts []string) {
+	c.openArray(name)
+	for _, text := range texts {
+		c.body = append(kvjson.AppendString(c.body, []byte(text)), ',')
+	}
+	c.closeArray()
 }
 
 func (c *call) textMember(name, v string) {

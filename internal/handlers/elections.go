@@ -123,7 +123,7 @@ func (a *API) resign(c *call) error {
 		return err
 	}
 	c.openObject()
-	c.nameMember(q)
+	c.queueMember(q)
 	c.leaseMember(lease)
 	c.boolMember("resigned", resigned)
 	c.closeObject()

@@ -107,7 +107,7 @@ func (c *call) renewAll(ids []int64) []renewal {
 
 func (c *call) renewal(id int64, r renewal) {
 	c.openObject()
-	c.idMember(id)
+	c.leaseIDMember("id", id)
 	if r.err == nil {
 		c.intMember("ttl", r.ttl)
 	} else {

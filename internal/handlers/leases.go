@@ -37,14 +37,9 @@ func (a *API) grantLease(c *call) error {
 // renewed appends the answer about a lease that has that many seconds from now.
 func (c *call) renewed(id, ttl int64) {
 	c.openObject()
-	c.idMember(id)
+	c.leaseIDMember("id", id)
 	c.intMember("ttl", ttl)
 	c.closeObject()
-}
-
-func (c *call) idMember(id int64) {
-	c.name("id")
-	c.body = append(kvjson.AppendID(c.body, id), ',')
 }
 
 // listLeases answers GET /v1/leases, in the order of the ids.
@@ -96,7 +91,7 @@ func (a *API) getLease(c *call) error {
 	}
 	c.revision = lease.Header.Revision
 	c.openObject()
-	c.idMember(id)
+	c.leaseIDMember("id", id)
 	c.intMember("ttl", lease.TTL)
 	c.intMember("granted_ttl", lease.GrantedTTL)
 	if keys {
@@ -129,7 +124,7 @@ func (a *API) endLease(c *call) error {
 	}
 	c.revision = header.Revision
 	c.openObject()
-	c.idMember(id)
+	c.leaseIDMember("id", id)
 	c.intMember("revision", header.Revision)
 	c.closeObject()
 	return nil

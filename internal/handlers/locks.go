@@ -71,7 +71,7 @@ func (a *API) releaseLock(c *call) error {
 		revoked = err == nil // else it expires
 	}
 	c.openObject()
-	c.nameMember(q)
+	c.queueMember(q)
 	c.leaseMember(lease)
 	c.boolMember("released", released)
 	c.boolMember("revoked", revoked)

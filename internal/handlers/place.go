@@ -238,7 +238,7 @@ func (c *call) remove(ctx context.Context, p *place) error {
 // placeAnswer appends who the caller is now: the owner.
 func (c *call) placeAnswer(p *place) {
 	c.openObject()
-	c.nameMember(p.queue)
+	c.queueMember(p.queue)
 	c.leaseMember(p.lease)
 	if p.ttl > 0 {
 		c.intMember("ttl", p.ttl)

@@ -102,8 +102,8 @@ func (q *queue) appendPlace(dst []byte, kv wire.KeyValue) []byte {
 	return strconv.AppendInt(append(dst, `,"fencing_token":`...), kv.CreateRevision, 10)
 }
 
-// nameMember appends the name of the lock or election.
-func (c *call) nameMember(q *queue) {
+// queueMember appends the name of the lock or election.
+func (c *call) queueMember(q *queue) {
 	c.body = append(kvjson.AppendName(c.body, "name", q.name, q.encoding), ',')
 }
 
@@ -126,7 +126,7 @@ func (c *call) queueAnswer(q *queue, has, wait string, values bool) error {
 	}
 	c.revision = answer.Header.Revision
 	c.openObject()
-	c.nameMember(q)
+	c.queueMember(q)
 	if held {
 		c.name(has)
 		c.body = q.appendPlace(c.body, holder)

@@ -48,22 +48,26 @@ func (a *API) versions(ctx context.Context) versions {
 		wg.Go(func() { statuses[i], _ = a.cluster.Status(ctx, endpoint) }) // a member that does not answer is left out
 	}
 	wg.Wait()
-	v := versions{server: unknownVersion, cluster: unknownVersion}
+	v := versions{server: unknownVersion, cluster: clusterVersion(statuses)}
+	for _, s := range statuses {
+		if s.Version != "" && v.server == unknownVersion {
+			v.server, v.storage = s.Version, s.StorageVersion
+		}
+	}
+	return v
+}
+
+// clusterVersion is the lowest minor version of those members that have answered.
+func clusterVersion(statuses []etcdclient.MemberStatus) string {
 	var lowest *semver.Version
 	for _, s := range statuses {
 		parsed, err := semver.NewVersion(s.Version)
-		if err != nil {
-			continue
-		}
-		if v.server == unknownVersion {
-			v.server, v.storage = s.Version, s.StorageVersion
-		}
-		if lowest == nil || parsed.LessThan(*lowest) {
+		if err == nil && (lowest == nil || parsed.LessThan(*lowest)) {
 			lowest = parsed
 		}
 	}
-	if lowest != nil {
-		v.cluster = (&semver.Version{Major: lowest.Major, Minor: lowest.Minor}).String()
+	if lowest == nil {
+		return unknownVersion
 	}
-	return v
+	return (&semver.Version{Major: lowest.Major, Minor: lowest.Minor}).String()
 }

@@ -80,6 +80,14 @@ func (p Programs) startCluster(ctx context.Context, t testing.TB, n int, args []
 // AddLearner adds a member that does not vote, by the given name, and runs it for the length of a test.
 func (c *Cluster) AddLearner(t testing.TB, name string) *Member {
 	t.Helper()
+	return c.AddMember(t, name, func(ctx context.Context, peer string) error {
+		return c.Members[0].post(ctx, "/v3/cluster/member/add", map[string]any{"peerURLs": []string{peer}, "isLearner": true}, nil)
+	})
+}
+
+// AddMember runs one more member for the length of a test, once add has told the cluster of its peer URL.
+func (c *Cluster) AddMember(t testing.TB, name string, add func(ctx context.Context, peer string) error) *Member {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readyWithin)
 	defer cancel()
 	m, err := built.newMember(ctx, name, filepath.Join(t.TempDir(), "etcd"))
@@ -90,7 +98,7 @@ func (c *Cluster) AddLearner(t testing.TB, name string) *Member {
 	for _, other := range c.Members {
 		initial = append(initial, other.name+"="+other.peer)
 	}
-	if err := c.Members[0].post(ctx, "/v3/cluster/member/add", map[string]any{"peerURLs": []string{m.peer}, "isLearner": true}, nil); err != nil {
+	if err := add(ctx, m.peer); err != nil {
 		t.Fatal(err)
 	}
 	m.args = []string{"--initial-cluster", strings.Join(initial, ","), "--initial-cluster-state", "existing"}
