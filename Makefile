@@ -14,7 +14,7 @@ MODULES := . tests tools
 
 # Options of `go test` everywhere; a test that hangs says where. The race detector needs a C compiler.
 RACE := $(if $(shell command -v gcc || command -v clang),-race,)
-TESTFLAGS ?= $(RACE) -shuffle=on -timeout=10m
+TESTFLAGS ?= $(RACE) -shuffle=on -timeout=15m
 FUZZTIME ?= 10s
 # Arguments of `make run`, e.g. `make run ARGS='--listen 127.0.0.1:9000'`.
 ARGS ?=
