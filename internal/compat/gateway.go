@@ -40,9 +40,12 @@ type Gateway struct {
 	stopping context.Context //nolint:containedctx // the life of the gateway itself, not of a call
 	stop     context.CancelFunc
 	// closed ends when the sockets that are left are cut.
-	closed  context.Context //nolint:containedctx // as above
-	cut     context.CancelFunc
-	sockets sync.WaitGroup
+	closed context.Context //nolint:containedctx // as above
+	cut    context.CancelFunc
+
+	mu       sync.Mutex
+	draining bool // no socket is let in any more
+	sockets  sync.WaitGroup
 }
 
 // New makes a gateway over a client, which stays the caller's. Close it.
@@ -68,7 +71,7 @@ func setDefault[T comparable](p *T, value T) {
 // Drain ends the calls that last, saying so to their callers, and waits for the sockets among them until ctx ends; the
 // others are the HTTP server's to wait for. It tells whether all sockets are gone.
 func (g *Gateway) Drain(ctx context.Context) bool {
-	g.stop()
+	g.shut()
 	gone := make(chan struct{})
 	go func() { // ends with the sockets: each has a bound on saying goodbye
 		g.sockets.Wait()
@@ -84,10 +87,31 @@ func (g *Gateway) Drain(ctx context.Context) bool {
 
 // Close cuts the sockets that are left, and waits for them.
 func (g *Gateway) Close() {
-	g.stop()
+	g.shut()
 	g.cut()
 	g.sockets.Wait()
 }
+
+// shut lets no more sockets in, and ends the calls that last.
+func (g *Gateway) shut() {
+	g.mu.Lock()
+	g.draining = true
+	g.mu.Unlock()
+	g.stop()
+}
+
+// letIn counts a socket in, unless the gateway is stopping.
+func (g *Gateway) letIn() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.draining {
+		g.sockets.Add(1)
+	}
+	return !g.draining
+}
+
+// Lasts tells whether it is the caller, or others, who decide how long the call goes on.
+func (g *Gateway) Lasts(r *http.Request) bool { return pace[canonical(r).URL.Path] == lasts }
 
 // ServeHTTP answers a request below /v3/, /v3beta/ or /v3alpha/.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -18,14 +18,17 @@ import (
 // serveSocket serves a stream over a WebSocket, as grpc-websocket-proxy does in front of etcd's gateway: a message is a
 // request, and each answer is a message. The token comes in a header, or as the second subprotocol behind Bearer.
 func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
+	if !g.letIn() {
+		g.refuse(w, r, errStopping)
+		return
+	}
+	defer g.sockets.Done()
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{bearer}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
 	}) // the origin has been judged at the door
 	if err != nil {
 		return // it has been answered
 	}
-	g.sockets.Add(1)
-	defer g.sockets.Done()
 	conn.SetReadLimit(maxMessage)
 	s := &socket{conn: conn, timeout: g.options.WriteTimeout}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
@@ -38,9 +41,9 @@ func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
 	out := &frames{ctx: ctx, socket: s, header: make(http.Header)}
 	g.mux.ServeHTTP(out, streamRequest(context.WithValue(ctx, framesKey{}, out), r, body))
 	_ = out.FlushError() //nolint:contextcheck // what is said last is said after the end
+	_ = body.Close()     // the reader goes on, for the peer's own goodbye
 	s.end(out.failed)
 	cancel(nil)
-	_ = body.Close()
 	parts.Wait()
 }
 
@@ -130,6 +133,9 @@ func (s *socket) end(failed error) {
 	_ = s.conn.CloseNow()
 }
 
+// keptBytes is the largest buffer that a socket keeps between its messages.
+const keptBytes = 64 << 10
+
 // framesKey is where a request's context has its frames.
 type framesKey struct{}
 
@@ -158,7 +164,11 @@ func (f *frames) FlushError() error {
 	if len(message) == 0 {
 		return nil
 	}
-	defer f.next.Reset()
+	defer func() {
+		if f.next.Reset(); f.next.Cap() > keptBytes {
+			f.next = bytes.Buffer{}
+		}
+	}()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), f.socket.timeout)
 	defer cancel()
 	return f.socket.conn.Write(ctx, websocket.MessageText, message)

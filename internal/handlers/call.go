@@ -43,7 +43,9 @@ type call struct {
 	streamed bool
 	// answered means that the answer has been written, or that the connection is not HTTP's any more.
 	answered bool
-	written  int64
+	// lasts means that it is the caller who chose how long the call took, or others did.
+	lasts   bool
+	written int64
 }
 
 // calls recycles calls with their buffers.

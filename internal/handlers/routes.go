@@ -30,8 +30,8 @@ type route struct {
 	long bool
 	// live marks routes whose answer goes on, which bound their time by themselves.
 	live bool
-	// compat marks the routes of etcd's own JSON gateway: they take every method and any query, and their errors are in
-	// etcd's form.
+	// compat marks the routes of etcd's own JSON gateway: they take every method and any query, bound their time by
+	// themselves, and their errors are in etcd's form.
 	compat bool
 }
 
@@ -106,9 +106,9 @@ func table() []route {
 		{method: "GET", pattern: "/v1/gateway/streams/{id}", operation: "getStream", handle: (*API).getStream},
 		{method: "DELETE", pattern: "/v1/gateway/streams/{id}", operation: "endStream", handle: (*API).endStream, writes: true},
 
-		{method: anyMethod, pattern: "/v3/*", operation: "v3", handle: (*API).v3, live: true, compat: true},
-		{method: anyMethod, pattern: "/v3beta/*", operation: "v3", handle: (*API).v3, live: true, compat: true},
-		{method: anyMethod, pattern: "/v3alpha/*", operation: "v3", handle: (*API).v3, live: true, compat: true},
+		{method: anyMethod, pattern: "/v3/*", operation: "v3", handle: (*API).v3, compat: true},
+		{method: anyMethod, pattern: "/v3beta/*", operation: "v3", handle: (*API).v3, compat: true},
+		{method: anyMethod, pattern: "/v3alpha/*", operation: "v3", handle: (*API).v3, compat: true},
 
 		{method: "GET", pattern: "/version", operation: "getVersion", handle: (*API).version},
 		{method: "GET", pattern: "/health", operation: "getHealth", handle: (*API).health, open: true},

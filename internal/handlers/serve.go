@@ -85,7 +85,7 @@ func (c *call) observe() {
 		return
 	}
 	took := time.Since(c.started)
-	if c.route.live || c.waits || c.query.Waiting() > 0 {
+	if c.route.live || c.waits || c.lasts || c.query.Waiting() > 0 {
 		took = 0
 	}
 	o.Observe(c.route.pattern, c.r.Method, c.status, took, c.written)

@@ -9,6 +9,8 @@ import (
 // Compat answers the routes of etcd's own JSON gateway; *compat.Gateway satisfies it.
 type Compat interface {
 	http.Handler
+	// Lasts tells whether it is the caller, or others, who decide how long the call goes on.
+	Lasts(r *http.Request) bool
 	// AppendError appends the document that says in etcd's form why a request was refused before it was served.
 	AppendError(dst []byte, e *problem.Error) []byte
 }
@@ -19,6 +21,7 @@ func (a *API) v3(c *call) error {
 		return a.notFound(c)
 	}
 	set(c.w.Header(), "X-Request-Id", c.id)
+	c.lasts = a.options.Compat.Lasts(c.r)
 	w := &passing{begun: begun{ResponseWriter: c.w}}
 	defer func() { // a panic passes here too
 		c.answered, c.status, c.written = true, w.status, w.written
