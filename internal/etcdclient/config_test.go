@@ -122,7 +122,7 @@ func TestEachEndpointIsHonouredInItsOwnScheme(t *testing.T) {
 				put(t, c, "k", "v")
 				return
 			}
-			err := c.WaitReady(within(t, 700*time.Millisecond))
+			err := c.WaitReady(within(t, 3*time.Second))
 			if e := asError(t, err); !strings.Contains(e.ConnError, each.fault) {
 				t.Errorf("connection error %q; want the true one, with %q", e.ConnError, each.fault)
 			}
