@@ -23,6 +23,7 @@ type gateway struct {
 	url    string
 	etcd   *embedetcd.Server
 	compat *compat.Gateway
+	api    http.Handler
 }
 
 // start runs a gateway for the length of the test.
@@ -64,7 +65,7 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 		server.Close()
 		_ = client.Close()
 	})
-	return &gateway{url: server.URL, etcd: etcd, compat: v3}
+	return &gateway{url: server.URL, etcd: etcd, compat: v3, api: api}
 }
 
 // panics takes the log of a server, and fails the test for what must not be in it.

@@ -14,12 +14,10 @@ type kind struct {
 	answer       func() proto.Message
 	// begins judges the first request; nil is a body without any.
 	begins func(first proto.Message) error
-	// watches is set when the stream has watches, which can all end before it does.
-	watches bool
 }
 
 var watchKind = kind{
-	path: pathWatch, method: pb.Watch_Watch_FullMethodName, watches: true,
+	path: pathWatch, method: pb.Watch_Watch_FullMethodName,
 	request: func() proto.Message { return new(pb.WatchRequest) },
 	answer:  func() proto.Message { return new(pb.WatchResponse) },
 	begins:  beginsWatch,

@@ -20,7 +20,9 @@ func (g *Gateway) serveStream(w http.ResponseWriter, r *http.Request) {
 	body := &openBody{ReadCloser: r.Body}
 	r.Body = body
 	out := g.answering(w)
-	out.body = body
+	if r.ProtoMajor == 1 {
+		out.body = body
+	}
 	defer body.leave(w)
 	g.mux.ServeHTTP(out, r)
 }
@@ -64,7 +66,7 @@ func upgrades(h http.Header) bool {
 type answering struct {
 	http.ResponseWriter
 	timeout time.Duration
-	// body is that of a stream, nil when it has been read.
+	// body is that of a stream over HTTP/1, where it shares its connection with the next request's; else nil.
 	body  *openBody
 	begun bool
 }
@@ -81,7 +83,7 @@ func (a *answering) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *answering) WriteHeader(status int) {
 	a.begun = true
 	if a.body != nil && !a.body.ended.Load() {
-		a.Header().Set("Connection", "close") // HTTP/2 leaves it out
+		a.Header().Set("Connection", "close")
 	}
 	a.ResponseWriter.WriteHeader(status)
 }

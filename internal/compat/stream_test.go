@@ -6,9 +6,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +105,11 @@ type dialogue struct {
 
 func converse(t *testing.T, url string) dialogue {
 	t.Helper()
+	return converseBy(t, browser, url)
+}
+
+func converseBy(t *testing.T, client *http.Client, url string) dialogue {
+	t.Helper()
 	body, say := io.Pipe()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
@@ -107,7 +117,7 @@ func converse(t *testing.T, url string) dialogue {
 		t.Fatal(err)
 	}
 	go func() { _, _ = io.WriteString(say, `{"create_request":{"key":"YQ==","watch_id":"1"}}`) }() // ends with the request
-	response, err := browser.Do(r)
+	response, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,5 +222,72 @@ func TestStreamsAreBounded(t *testing.T) {
 	a := ask(t, g.url, post("/v3/watch", `{"create_request":{"key":"YQ=="}}`))
 	if a.status != 503 || !strings.Contains(a.body, `"code":14`) {
 		t.Errorf("a second stream: got %d %s", a.status, a.body)
+	}
+}
+
+// Over HTTP/2 a stream is one of many on a connection, which outlives it whether its body has ended or not.
+func TestStreamsShareAConnectionOverHTTP2(t *testing.T) {
+	t.Parallel()
+	g := start(t, compat.Options{})
+	server := httptest.NewUnstartedServer(g.api)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	var connections atomic.Int64
+	transport, _ := server.Client().Transport.(*http.Transport)
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		connections.Add(1)
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	open := converseBy(t, server.Client(), server.URL+"/v3/watch")
+	open.wants(t, `"watch_id":"1","created":true`)
+	for range 3 {
+		d := converseBy(t, server.Client(), server.URL+"/v3/watch")
+		d.wants(t, `"created":true`)
+		if _, err := io.WriteString(d.say, `{"create_request":7}`); err != nil { // ends the stream before its body
+			t.Fatal(err)
+		}
+		d.wants(t, `{"error":{"grpc_code":3,`)
+		if rest, err := io.ReadAll(d.hear); err != nil || len(rest) > 0 {
+			t.Errorf("after the error: got %q, %v", rest, err)
+		}
+	}
+	if _, err := io.WriteString(open.say, `{"cancel_request":{"watch_id":"1"}}`); err != nil {
+		t.Fatal(err)
+	}
+	open.wants(t, `"canceled":true`)
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+// Over HTTP/1.1 a stream that ends before its body ends its connection too: what follows is not the next request.
+func TestAStreamThatEndsBeforeItsBodyEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	g := start(t, compat.Options{})
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.WriteString(conn, "POST /v3/watch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nvalue=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	response, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusBadRequest || !response.Close {
+		t.Errorf("got %d, close %v; want 400 and the end of the connection", response.StatusCode, response.Close)
+	}
+	if rest, err := io.ReadAll(in); len(rest) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after the answer: got %q, %v", rest, err)
 	}
 }

@@ -14,16 +14,28 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// TestEtcd3gw installs OpenStack's client from PyPI, for the length of the test, and lives a life with it over /v3.
+// TestEtcd3gw lives a life over /v3 with OpenStack's client.
 func TestEtcd3gw(t *testing.T) {
 	t.Parallel()
+	live(t, "etcd3gw")
+}
+
+// TestPatroni has two nodes of Patroni agree on their leader over /v3.
+func TestPatroni(t *testing.T) {
+	t.Parallel()
+	live(t, "patroni")
+}
+
+// live installs a client from PyPI, for the length of the test, and runs its script against a gateway.
+func live(t *testing.T, client string) {
+	t.Helper()
 	g := harness.StartGateway(t, "dev", "--data-dir", t.TempDir())
 	api, err := url.Parse(g.API)
 	if err != nil {
 		t.Fatal(err)
 	}
-	python := install(t, "requirements.txt")
-	if out := run(t, python, filepath.Join("testdata", "etcd3gw_life.py"), api.Port()); !strings.HasSuffix(out, "done\n") {
+	python := install(t, client+".txt")
+	if out := run(t, python, filepath.Join("testdata", client+"_life.py"), api.Port()); !strings.Contains(out, "done\n") {
 		t.Errorf("got %s", out)
 	}
 }
