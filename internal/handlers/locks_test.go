@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -39,19 +40,20 @@ func (a *answer) decode(t testing.TB, to any) {
 // queued waits until so many stand in a queue: it watches etcd itself.
 func (g *gateway) queued(t testing.TB, prefix string, n int64) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	changes := g.oracle.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	last := int64(-1)
 	for range changes {
 		r, err := g.oracle.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Count == n {
+		if last = r.Count; last == n {
 			return
 		}
 	}
-	t.Fatalf("the test ended before %d stood below %s", n, prefix)
+	t.Fatalf("below %s stood %d in the end, want %d", prefix, last, n)
 }
 
 // begin sends a request that takes its time; what comes back is its answer, nil when the caller has left.
@@ -251,11 +253,11 @@ func TestALeaseIsKeptAliveWhileItWaits(t *testing.T) {
 	t.Parallel()
 	g := start(t)
 	holder := g.do(t, "POST", "/v1/locks/slow", `{"ttl":60}`).want(t, 201).owner(t)
-	const ttl = 2
+	const ttl = 5 // a busy machine must manage to renew within it
 	waiter := g.begin(t.Context(), t, "POST", "/v1/locks/slow", `{"ttl":`+strconv.Itoa(ttl)+`,"wait":60}`)
 	g.queued(t, "slow/", 2)
-	// A lease granted after the waiter's, for twice as long, tells when the waiter's would be over.
-	clock, err := g.oracle.Grant(t.Context(), 2*ttl)
+	// A lease granted after the waiter's, for longer, tells when the waiter's would be over.
+	clock, err := g.oracle.Grant(t.Context(), ttl+3)
 	if err != nil {
 		t.Fatal(err)
 	}
