@@ -174,6 +174,54 @@ func TestALockWhoseOutcomeIsUnknownIsGivenUpWithItsLease(t *testing.T) {
 	}
 }
 
+// slowToAnswer has done a write, and answers once the caller has left.
+type slowToAnswer struct {
+	*etcdclient.Client
+
+	written, left chan struct{}
+}
+
+func (s slowToAnswer) Txn(ctx context.Context, r *wire.TxnRequest) (*wire.TxnResponse, error) {
+	answer, err := s.Client.Txn(ctx, r)
+	if err != nil || len(r.Then) == 0 || r.Then[0].Put == nil {
+		return answer, err
+	}
+	close(s.written)
+	<-s.left
+	if ctx.Err() != nil {
+		answer.Free()
+		return nil, ctx.Err()
+	}
+	return answer, nil
+}
+
+// A caller that leaves between the write of its key and the answer to that left a place behind that nobody gave up.
+func TestACallerThatLeavesWhileItEntersLeavesTheQueue(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	g.do(t, "POST", "/v1/locks/early", `{"ttl":60}`).want(t, 201)
+	for _, body := range []string{`{"ttl":60,"wait":60}`, `{"lease":"` + g.granted(t) + `","wait":60}`} {
+		slow := slowToAnswer{g.store, make(chan struct{}), make(chan struct{})}
+		api, err := handlers.New(slow, handlers.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			context.AfterFunc(r.Context(), func() { close(slow.left) })
+			api.ServeHTTP(w, r)
+		}))
+		second := *g
+		second.url = server.URL
+		ctx, leave := context.WithCancel(t.Context())
+		waiter := second.begin(ctx, t, "POST", "/v1/locks/early", body)
+		<-slow.written
+		leave()
+		<-waiter
+		g.queued(t, "early/", 1)
+		server.Close()
+	}
+}
+
 // A gateway that stops lets go of what waits there, and leaves no one behind in the queue.
 func TestDrainingLeavesTheQueue(t *testing.T) {
 	t.Parallel()

@@ -66,7 +66,9 @@ func (c *call) win(q *queue, d *demand) (*place, error) {
 	}
 	p := &place{queue: q, lease: d.lease, value: d.value, granted: !d.hasLease}
 	if p.granted {
-		lease, err := c.store.LeaseGrant(c.ctx(), d.ttl, 0)
+		ctx, cancel := c.unhurried()
+		lease, err := c.store.LeaseGrant(ctx, d.ttl, 0)
+		cancel()
 		if err != nil {
 			return nil, c.notApplied(err)
 		}
@@ -118,7 +120,9 @@ func (c *call) enter(p *place, try bool) (has bool, err error) {
 		when.Key, when.End = p.prefix, p.end
 	}
 	mine := &wire.RangeRequest{Key: p.key, KeysOnly: true}
-	answer, err := c.store.Txn(c.ctx(), &wire.TxnRequest{
+	ctx, cancel := c.unhurried()
+	defer cancel()
+	answer, err := c.store.Txn(ctx, &wire.TxnRequest{
 		If:   []wire.Compare{when},
 		Then: []wire.Op{{Put: &wire.PutRequest{Key: p.key, Value: p.value, Lease: p.lease}}, {Range: p.oldest()}},
 		Else: []wire.Op{{Range: mine}, {Range: p.oldest()}},
@@ -148,6 +152,16 @@ func (c *call) enter(p *place, try bool) (has bool, err error) {
 		return false, unreadable().WithOutcome(problem.NotApplied)
 	}
 	return false, p.held(holder.Clone())
+}
+
+// unhurried is the call's time, whether or not the caller stays: one that leaves while a key is written must not leave it
+// unknown whether there is a place to give up.
+func (c *call) unhurried() (context.Context, context.CancelFunc) {
+	ctx := context.WithoutCancel(c.ctx())
+	if deadline, ok := c.ctx().Deadline(); ok {
+		return context.WithDeadline(ctx, deadline)
+	}
+	return context.WithCancel(ctx)
 }
 
 // renewLast gives a lease that the gateway granted its whole time, which may have begun long ago.
