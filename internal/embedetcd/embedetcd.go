@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -83,15 +84,34 @@ func start(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{etcd: e, endpoint: client.String(), failure: died, forwarded: make(chan struct{})}
 	go s.forward()
 
-	select {
-	case <-e.Server.ReadyNotify():
-		return s, nil
-	case err = <-died.c:
-	case <-ctx.Done():
-		err = ctx.Err()
+	if err = s.ready(ctx); err != nil {
+		s.halt()
+		return nil, classify(err)
 	}
-	s.halt()
-	return nil, classify(err)
+	return s, nil
+}
+
+// versionPoll is how often a new server is asked whether it knows its cluster's version; it takes a few ticks.
+const versionPoll = 2 * time.Millisecond
+
+// ready waits until the server serves and knows its cluster's version. etcd serves a little before that, and a call that
+// needs the version then ends its process (Downgrade with CANCEL: downgradeCancel reads it unchecked).
+func (s *Server) ready(ctx context.Context) error {
+	poll := time.NewTicker(versionPoll)
+	defer poll.Stop()
+	serves := s.etcd.Server.ReadyNotify()
+	for serves != nil || s.etcd.Server.ClusterVersion() == nil {
+		select {
+		case <-serves:
+			serves = nil
+		case <-poll.C:
+		case err := <-s.failure.c:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // forward passes on what etcd's listeners report; it ends when etcd is closed.

@@ -78,6 +78,17 @@ func TestStartForTestIsFast(t *testing.T) {
 	t.Logf("ready after %v at %s", time.Since(started), s.Endpoint())
 }
 
+func TestAServerThatHasStartedKnowsItsClusterVersion(t *testing.T) {
+	t.Parallel()
+	for range 10 { // without a version, etcd's own process ends here
+		s := start(t, embedetcd.Options{Dir: t.TempDir(), Fast: true})
+		c := client(t, s)
+		if _, err := c.Downgrade(t.Context(), clientv3.DowngradeCancel, ""); err != nil {
+			t.Errorf("cancel of no downgrade: %v", err)
+		}
+	}
+}
+
 func TestFolderInUseIsSaidAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
