@@ -5,7 +5,6 @@ package authn
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net/netip"
 	"strings"
 	"sync"
@@ -109,7 +108,7 @@ func (c *Chain) unknown(shown Credentials) error {
 	case shown.Authorization != "":
 		detail = "the Authorization header holds nothing that this gateway takes"
 	}
-	return problem.New(problem.Unauthenticated, "%s", detail).WithHint("%s", c.hint()).Because(errors.New("no method took the credentials"))
+	return problem.New(problem.Unauthenticated, "%s", detail).WithHint("%s", c.hint())
 }
 
 // hint says what would be taken.

@@ -1,0 +1,46 @@
+package authn
+
+import "crypto"
+
+// Fits tells whether a JWK with the algorithm makes a key.
+func Fits(members map[string]any, algorithmName string) (*Key, error) {
+	k, err := readJWK(members)
+	if err != nil {
+		return nil, err
+	}
+	return k.key([]string{algorithmName})
+}
+
+// Secret makes an HMAC key.
+func Secret(algorithmName string, secret []byte) (*Key, error) {
+	return newKey("", algorithmName, secret)
+}
+
+// Verify checks a signature.
+func (k *Key) Verify(signed string, signature []byte) error { return k.verify(signed, signature) }
+
+// JWKOf gives the public members of a key.
+func JWKOf(public crypto.PublicKey) map[string]any { return publicMembers(public) }
+
+// StrictObject is the reader of headers and claims.
+func StrictObject(text []byte) (map[string]any, error) { return strictObject(text) }
+
+// Cached tells how many tokens are known, and how many bytes of them.
+func (j *JWT) Cached() (entries, bytes int) {
+	j.known.mu.Lock()
+	defer j.known.mu.Unlock()
+	n := 0
+	for e := j.known.ring.next; e != &j.known.ring; e = e.next {
+		n++
+	}
+	if n != len(j.known.entries) {
+		return -1, -1
+	}
+	return n, j.known.bytes
+}
+
+// The bounds of the cache.
+const (
+	MaxCached      = maxCached
+	MaxCachedBytes = maxCachedBytes
+)
