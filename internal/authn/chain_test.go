@@ -27,7 +27,7 @@ func TestEtcdCredentials(t *testing.T) {
 	t.Parallel()
 	chain := authn.New(authn.NewEtcd())
 	jwtOfEtcd := forge("RS256", theKeys().rsa, `{"alg":"RS256","typ":"JWT"}`, `{"username":"root","revision":7,"exp":4000000000}`)
-	for value, want := range map[string]authn.Principal{
+	for value, want := range map[string]authn.Principal{ //nolint:gosec // nobody's credentials
 		basicOf("root:secret"):                   {Name: "root", User: "root", Password: "secret"},
 		"bAsIc  " + basicOf("a b:s:e c")[6:]:     {Name: "a b", User: "a b", Password: "s:e c"},
 		basicOf("Zoë:Schlüssel"):                 {Name: "Zoë", User: "Zoë", Password: "Schlüssel"},

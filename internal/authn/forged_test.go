@@ -179,15 +179,18 @@ func TestKeysThatATokenBringsAreNotUsed(t *testing.T) {
 				return
 			}
 			connections.Add(1)
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	k := theKeys()
 	url := "http://" + trap.Addr().String() + "/jwks"
 	m := method(jwksFile(t))
 	for _, header := range []map[string]any{
-		{"jku": url}, {"x5u": url}, {"jwk": jwkOf(k.attacker.Public(), "rsa", "RS256")},
-		{"x5c": []string{base64.StdEncoding.EncodeToString([]byte("certificate"))}}, {"x5t": "x", "x5t#S256": "x"},
+		{"jku": url},
+		{"x5u": url},
+		{"jwk": jwkOf(k.attacker.Public(), "rsa", "RS256")},
+		{"x5c": []string{base64.StdEncoding.EncodeToString([]byte("certificate"))}},
+		{"x5t": "x", "x5t#S256": "x"},
 	} {
 		for _, kid := range []any{"rsa", "unknown", nil} {
 			header["alg"] = "RS256"
@@ -203,7 +206,7 @@ func TestKeysThatATokenBringsAreNotUsed(t *testing.T) {
 			t.Errorf("%v with the issuer's signature: got %v, want it taken", header, err)
 		}
 	}
-	trap.Close()
+	_ = trap.Close()
 	<-ended
 	if n := connections.Load(); n != 0 {
 		t.Errorf("%d connections were made to where the tokens point, want none", n)

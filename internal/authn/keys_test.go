@@ -37,7 +37,10 @@ func TestWhatIsNoKey(t *testing.T) {
 		jwk       m
 		algorithm string
 	}{
-		{rsaKey, "RS256"}, {rsaKey, "PS512"}, {ec, "ES256"}, {ed, "EdDSA"},
+		{rsaKey, "RS256"},
+		{rsaKey, "PS512"},
+		{ec, "ES256"},
+		{ed, "EdDSA"},
 		{with(ec, m{"use": "sig", "key_ops": []any{"verify"}, "alg": "ES256", "kid": "a"}), "ES256"},
 	} {
 		if _, err := authn.Fits(good.jwk, good.algorithm); err != nil {
