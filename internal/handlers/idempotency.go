@@ -22,9 +22,7 @@ import (
 // writes (commit.go). What wrote nothing leaves no record, so it can be tried again with the same key.
 
 const (
-	// statePrefix holds the gateway's own state; reserved keys begin with its first byte.
-	statePrefix  = "\x00etcdrest/"
-	recordPrefix = statePrefix + "i/"
+	recordPrefix = wire.StatePrefix + "i/"
 
 	// recordLife is how long an outcome is kept. The record's expires_at decides, not its lease, which a change of leader
 	// extends.
