@@ -39,7 +39,7 @@ func (a *API) getAuth(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	s, err := a.accounts.AuthStatus(c.ctx())
+	s, err := c.backend.AuthStatus(c.ctx())
 	// Before etcd 3.7 the question is refused to those who show no token, which answers it.
 	if e, ok := errors.AsType[*etcdclient.Error](err); ok && e.Name == "UserEmpty" {
 		s.Enabled, err = true, nil
@@ -58,10 +58,10 @@ func (a *API) getAuth(c *call) error {
 }
 
 // enableAuth answers POST /v1/auth/enable.
-func (a *API) enableAuth(c *call) error { return c.switchAuth(true, a.accounts.AuthEnable) }
+func (a *API) enableAuth(c *call) error { return c.switchAuth(true, c.backend.AuthEnable) }
 
 // disableAuth answers POST /v1/auth/disable.
-func (a *API) disableAuth(c *call) error { return c.switchAuth(false, a.accounts.AuthDisable) }
+func (a *API) disableAuth(c *call) error { return c.switchAuth(false, c.backend.AuthDisable) }
 
 func (c *call) switchAuth(on bool, change func(context.Context) (wire.Header, error)) error {
 	if err := c.query.Done(); err != nil {
@@ -90,7 +90,7 @@ func (a *API) login(c *call) error {
 	if err := c.decode(kvjson.Text("name", &name).Required(), kvjson.Text("password", &password).Required()); err != nil {
 		return err
 	}
-	token, err := a.accounts.Login(c.ctx(), name, password)
+	token, err := c.backend.Login(c.ctx(), name, password)
 	if err != nil {
 		return c.notApplied(err)
 	}

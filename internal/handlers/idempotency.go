@@ -126,8 +126,19 @@ func (c *call) once() (done bool, release func(), err error) {
 }
 
 // principal and namespace keep the keys of different callers apart.
-func (c *call) principal() string { return "" }
-func (c *call) namespace() string { return "" }
+func (c *call) principal() string {
+	if c.caller == nil {
+		return ""
+	}
+	return c.caller.ID()
+}
+
+func (c *call) namespace() string {
+	if c.caller == nil {
+		return ""
+	}
+	return string(c.caller.Namespace)
+}
 
 func recordKey(principal, namespace, key string) []byte {
 	var h parameterHash
