@@ -14,6 +14,8 @@ import (
 // Methods find out who is calling; *authn.Chain satisfies it.
 type Methods interface {
 	Authenticate(ctx context.Context, c authn.Credentials) (*authn.Principal, error)
+	// Kinds are the ways to be known, in the order in which they are tried.
+	Kinds() []authn.Kind
 	// Challenges are the values of WWW-Authenticate.
 	Challenges() []string
 }
@@ -50,6 +52,13 @@ func (g *Gate) Replace(methods Methods, policy *Policy) {
 	defer g.mu.Unlock()
 	g.methods, g.policy = methods, policy
 	clear(g.known)
+}
+
+// Kinds are the ways to be known, in the order in which they are tried.
+func (g *Gate) Kinds() []authn.Kind {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.methods.Kinds()
 }
 
 // Challenges are the values of WWW-Authenticate.

@@ -16,6 +16,9 @@ func (a *API) admit(c *call) error {
 	if a.options.Gate == nil || c.route.open || c.route.login || c.route.unserved {
 		return nil
 	}
+	if len(c.r.Header["Authorization"]) > 1 {
+		return a.challenge(c, problem.New(problem.Unauthenticated, "the request has more than one Authorization header").AtParameter("Authorization"))
+	}
 	caller, err := a.options.Gate.Admit(c.ctx(), credentials(c.r))
 	if err != nil {
 		return a.challenge(c, err)

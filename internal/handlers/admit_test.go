@@ -27,6 +27,8 @@ func (named) Authenticate(_ context.Context, c authn.Credentials) (*authn.Princi
 	return &authn.Principal{Kind: authn.KindJWT, Name: name, Claims: map[string]any{"org": name}, Digest: sha256.Sum256([]byte(name))}, nil
 }
 
+func (named) Kinds() []authn.Kind { return []authn.Kind{authn.KindJWT, authn.KindEtcd} }
+
 func (named) Challenges() []string { return []string{`Basic realm="etcd"`, "Bearer"} }
 
 // startGuarded runs a gateway whose callers the policy judges. Whom no other rule fits is an operator when named op.
@@ -221,4 +223,32 @@ func TestLockingIsAVerbOfItsOwn(t *testing.T) {
 	g.do(t, "PUT", "/v1/kv/data/x?"+lock, `{"value":"1"}`, as("l")).want(t, 201)
 	g.do(t, "DELETE", "/v1/locks/locks%2Fone?lease="+doc["lease"].(string), "", as("l")).want(t, 200)
 	g.do(t, "PUT", "/v1/kv/data/x?"+lock, `{"value":"2"}`, as("l")).problem(t, 409, "lock_lost")
+}
+
+func TestACallerIsToldWhoHeIs(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, authz.Rule{
+		When: authz.When{Names: []string{"r"}}, Namespace: "of/{name}/",
+		Grants: []authz.Grant{{Verbs: authz.Read | authz.Watch, Prefix: []byte("app/")}, {Verbs: authz.Lock, Prefix: []byte{0xff}}},
+		Limits: authz.Limits{RequestsPerSecond: 100, Streams: 5},
+	})
+	a := g.do(t, "GET", "/v1/auth/whoami", "", as("r")).want(t, 200)
+	want := `{"kind":"jwt","name":"r","namespaced":true,"grants":[{"verbs":["read","watch"],"prefix":"app/"},{"verbs":["lock"],"prefix_base64":"/w=="}],` +
+		`"limits":{"requests_per_second":100,"streams":5}}` + "\n"
+	if string(a.body) != want {
+		t.Errorf("got  %s\nwant %s", a.body, want)
+	}
+	g.do(t, "GET", "/v1/auth/whoami", "").problem(t, 401, "unauthenticated")
+	g.do(t, "GET", "/v1/auth/whoami", "", as("r"), as("op")).problem(t, 401, "unauthenticated")
+	if a := g.do(t, "GET", "/v1/auth/methods", "").want(t, 200); string(a.body) != `{"methods":[{"kind":"jwt"},{"kind":"etcd"}],"idempotency":true}`+"\n" {
+		t.Errorf("methods: got %s", a.body)
+	}
+
+	open := start(t)
+	if a := open.do(t, "GET", "/v1/auth/whoami", "").want(t, 200); !strings.Contains(string(a.body), `"kind":"none"`) {
+		t.Errorf("where nobody is asked: got %s", a.body)
+	}
+	if a := open.do(t, "GET", "/v1/auth/methods", "").want(t, 200); !strings.Contains(string(a.body), `[{"kind":"none"}]`) {
+		t.Errorf("where nobody is asked: got %s", a.body)
+	}
 }

@@ -54,6 +54,8 @@ type Backend interface {
 // Gate lets callers in; *authz.Gate satisfies it.
 type Gate interface {
 	Admit(ctx context.Context, c authn.Credentials) (*authz.Caller, error)
+	// Kinds are the ways to be known, in the order in which they are tried.
+	Kinds() []authn.Kind
 	// Challenges are the values of WWW-Authenticate.
 	Challenges() []string
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -85,6 +87,10 @@ func (c *call) switchAuth(on bool, change func(context.Context) (wire.Header, er
 func (a *API) login(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
+	}
+	if g := a.options.Gate; g != nil && !slices.Contains(g.Kinds(), authn.KindEtcd) {
+		return problem.New(problem.PermissionDenied, "this gateway does not take etcd's users").WithOutcome(problem.NotApplied).
+			WithHint("GET /v1/auth/methods tells what it takes")
 	}
 	var name, password string
 	if err := c.decode(kvjson.Text("name", &name).Required(), kvjson.Text("password", &password).Required()); err != nil {

@@ -93,6 +93,8 @@ func table() []route {
 		{method: "GET", pattern: "/v1/cluster/alarms", operation: "listAlarms", handle: (*API).listAlarms, verb: authz.Admin},
 		{method: "DELETE", pattern: "/v1/cluster/alarms", operation: "disarmAlarms", handle: (*API).disarm, writes: true, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/auth", operation: "getAuth", handle: (*API).getAuth, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/auth/methods", operation: "listAuthMethods", handle: (*API).authMethods, login: true},
+		{method: "GET", pattern: "/v1/auth/whoami", operation: "whoami", handle: (*API).whoami},
 		{method: "POST", pattern: "/v1/auth/enable", operation: "enableAuth", handle: (*API).enableAuth, writes: true, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/auth/disable", operation: "disableAuth", handle: (*API).disableAuth, writes: true, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/auth/login", operation: "login", handle: (*API).login, writes: true, login: true},
