@@ -46,6 +46,9 @@ type Config struct {
 	DoctorURL  string
 	DoctorJSON bool
 
+	// access is who may call and what they may do; it comes from the file alone.
+	access access
+
 	// sources says where each option's value comes from, by option name; an absent one has its default.
 	sources map[string]source
 }

@@ -98,13 +98,21 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		return err
 	}
 	defer v3.Close()
+	door, err := newDoor(c, client, log, func() (Config, error) { return load(p) })
+	if err != nil {
+		return err
+	}
 	requests := telemetry.NewHTTP()
-	api, err := handlers.New(client, handlers.Options{
+	options := handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
 		MaxBodyBytes: c.MaxBodyBytes, MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
 		Version: readBuild().version, Logger: log, Observer: requests,
 		Watches: hub, Compat: v3, Epoch: epochs,
-	})
+	}
+	if door != nil {
+		options.Gate = door.gate
+	}
+	api, err := handlers.New(client, options)
 	if err != nil {
 		return err
 	}
@@ -130,6 +138,9 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	var watcher sync.WaitGroup
 	watcher.Go(func() { reportStore(watching, client, log) })
 	watcher.Go(func() { hub.Run(watching) })
+	if door != nil {
+		watcher.Go(func() { door.run(watching) })
+	}
 	defer watcher.Wait()
 	defer stopWatching()
 

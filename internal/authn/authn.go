@@ -132,6 +132,15 @@ func (c *Chain) hint() string {
 	return "use " + strings.Join(taken, ", or ")
 }
 
+// Kinds are the ways to be known, in the order of the methods.
+func (c *Chain) Kinds() []Kind {
+	kinds := make([]Kind, 0, len(c.methods))
+	for _, m := range c.methods {
+		kinds = append(kinds, m.Kind())
+	}
+	return kinds
+}
+
 // Challenges are the values of WWW-Authenticate that a 401 carries, in the order of the methods, each once.
 func (c *Chain) Challenges() []string {
 	var all []string

@@ -131,3 +131,6 @@ func (c *Client) keepAlive(ctx context.Context, id int64) (int64, error) {
 func errLeaseNotFound(m *method) *Error {
 	return answered(m, knownByText[textLeaseNotFound], codes.NotFound, textLeaseNotFound)
 }
+
+// LeaseNotFound is etcd's answer about a lease that does not exist, for those who must not say of one that it does.
+func LeaseNotFound() error { return errLeaseNotFound(methods[pb.Lease_LeaseTimeToLive_FullMethodName]) }

@@ -44,7 +44,7 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 		avoid   *member
 		renewed bool
 	)
-	who := c.as(ctx)
+	who := c.identityOf(ctx)
 	for n := 1; ; n++ {
 		if c.pool.closed() {
 			return n, errClosed(m)

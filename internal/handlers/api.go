@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -49,6 +51,15 @@ type Backend interface {
 	Accounts
 }
 
+// Gate lets callers in; *authz.Gate satisfies it.
+type Gate interface {
+	Admit(ctx context.Context, c authn.Credentials) (*authz.Caller, error)
+	// Kinds are the ways to be known, in the order in which they are tried.
+	Kinds() []authn.Kind
+	// Challenges are the values of WWW-Authenticate.
+	Challenges() []string
+}
+
 // Observer takes one finished request for the metrics; route is the pattern of the routing table, never the path. The time
 // is 0 where it is the caller who chose how long to stay (streams, waits) and so says nothing.
 type Observer interface {
@@ -70,6 +81,8 @@ type Options struct {
 	MaxValueBytes int64
 	// RequestTimeout bounds a call that names no timeout= of its own (default 30 s).
 	RequestTimeout time.Duration
+	// Gate tells who calls and what he may do (default: nobody is asked, and everybody may do everything).
+	Gate Gate
 	// Watches serves the routes that watch (default: they answer not_supported).
 	Watches Watches
 	// Compat serves /v3, /v3beta and /v3alpha (default: nothing is there).
@@ -93,20 +106,18 @@ const (
 
 // API serves the native API. It is safe for concurrent use; make it with New.
 type API struct {
+	// store and backend are etcd as the gateway itself; calls have those of their callers.
 	store   Store
-	cluster Cluster
-	// upkeep and accounts are the same client as the store, which has no namespace.
-	upkeep   Maintenance
-	accounts Accounts
-	options  Options
-	router   chi.Router
-	routes   []route
-	allowed  map[string]string // pattern -> its Allow header
-	hosts    hostPolicy
-	origins  originPolicy
-	epoch    *epoch.Keeper
-	records  *records
-	sizes    rangeSizes
+	backend Backend
+	options Options
+	router  chi.Router
+	routes  []route
+	allowed map[string]string // pattern -> its Allow header
+	hosts   hostPolicy
+	origins originPolicy
+	epoch   *epoch.Keeper
+	records *records
+	sizes   rangeSizes
 
 	// scanning has room for the one scan of etcd's log that may run.
 	scanning chan struct{}
@@ -148,7 +159,7 @@ func New(backend Backend, o Options) (*API, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, upkeep: backend, accounts: backend, options: o, hosts: hosts, origins: origins}
+	a := &API{scanning: make(chan struct{}, 1), store: backend, backend: backend, options: o, hosts: hosts, origins: origins}
 	if a.epoch = o.Epoch; a.epoch == nil {
 		a.epoch = epoch.New(backend)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
@@ -21,8 +22,12 @@ type call struct {
 	received *http.Request
 	api      *API
 	route    *route
-	store    Store
-	query    params
+	// caller is who asks; nil when nobody is asked who he is. store is what he sees of etcd, and backend etcd as his identity,
+	// for what has no namespace.
+	caller  *authz.Caller
+	store   Store
+	backend Backend
+	query   params
 
 	id      string
 	started time.Time
@@ -57,7 +62,7 @@ const keepBytes = 1 << 20
 func (a *API) newCall(w http.ResponseWriter, r *http.Request) *call {
 	c, _ := calls.Get().(*call)
 	body, q := c.body[:0], c.query
-	*c = call{w: w, r: r, received: r, api: a, store: a.store, started: time.Now(), body: body}
+	*c = call{w: w, r: r, received: r, api: a, store: a.store, backend: a.backend, started: time.Now(), body: body}
 	c.query = q
 	return c
 }

@@ -99,7 +99,7 @@ func (q *params) confirmed(r *keyrange.Range, all bool) {
 func (d *deletion) guarded(ops []wire.Op) plan {
 	p := plan{guard: d.guard.lock(), ops: ops}
 	if d.guard.lockKey != nil {
-		p.refused = []wire.Op{{Range: &wire.RangeRequest{Key: d.guard.lockKey}}}
+		p.refused = []wire.Op{{Range: &wire.RangeRequest{Key: d.guard.lockKey, KeysOnly: true}}}
 	}
 	return p
 }

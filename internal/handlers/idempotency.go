@@ -22,9 +22,7 @@ import (
 // writes (commit.go). What wrote nothing leaves no record, so it can be tried again with the same key.
 
 const (
-	// statePrefix holds the gateway's own state; reserved keys begin with its first byte.
-	statePrefix  = "\x00etcdrest/"
-	recordPrefix = statePrefix + "i/"
+	recordPrefix = wire.StatePrefix + "i/"
 
 	// recordLife is how long an outcome is kept. The record's expires_at decides, not its lease, which a change of leader
 	// extends.
@@ -128,8 +126,19 @@ func (c *call) once() (done bool, release func(), err error) {
 }
 
 // principal and namespace keep the keys of different callers apart.
-func (c *call) principal() string { return "" }
-func (c *call) namespace() string { return "" }
+func (c *call) principal() string {
+	if c.caller == nil {
+		return ""
+	}
+	return c.caller.ID()
+}
+
+func (c *call) namespace() string {
+	if c.caller == nil {
+		return ""
+	}
+	return string(c.caller.Namespace)
+}
 
 func recordKey(principal, namespace, key string) []byte {
 	var h parameterHash

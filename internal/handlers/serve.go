@@ -31,6 +31,9 @@ func (a *API) handle(c *call) error {
 	if err := a.guard(c); err != nil {
 		return err
 	}
+	if err := a.admit(c); err != nil {
+		return err
+	}
 	if c.route.compat {
 		return c.route.handle(a, c)
 	}
@@ -38,6 +41,11 @@ func (a *API) handle(c *call) error {
 		return err
 	}
 	c.query.Common()
+	if c.query.Given("state") {
+		if err := c.needsAdmin(); err != nil {
+			return err
+		}
+	}
 	if !c.route.live && (!c.route.long || c.query.Timeout > 0) {
 		ctx, cancel := context.WithTimeout(c.r.Context(), a.limit(&c.query))
 		defer cancel()
