@@ -27,26 +27,26 @@ func TestEtcdCredentials(t *testing.T) {
 	t.Parallel()
 	chain := authn.New(authn.NewEtcd())
 	jwtOfEtcd := forge("RS256", theKeys().rsa, `{"alg":"RS256","typ":"JWT"}`, `{"username":"root","revision":7,"exp":4000000000}`)
-	for value, want := range map[string]authn.Principal{ //nolint:gosec // nobody's credentials
-		basicOf("root:secret"):                   {Name: "root", User: "root", Password: "secret"},
-		"bAsIc  " + basicOf("a b:s:e c")[6:]:     {Name: "a b", User: "a b", Password: "s:e c"},
-		basicOf("Zoë:Schlüssel"):                 {Name: "Zoë", User: "Zoë", Password: "Schlüssel"},
-		"OTLLFHSTIXvUwZlb.42":                    {Token: "OTLLFHSTIXvUwZlb.42"},
-		"Bearer OTLLFHSTIXvUwZlb.42":             {Token: "OTLLFHSTIXvUwZlb.42"},
-		"bearer OTLLFHSTIXvUwZlb.42":             {Token: "OTLLFHSTIXvUwZlb.42"},
-		"BEARER   OTLLFHSTIXvUwZlb.42":           {Token: "OTLLFHSTIXvUwZlb.42"},
-		jwtOfEtcd:                                {Token: jwtOfEtcd},
-		"Bearer " + jwtOfEtcd:                    {Token: jwtOfEtcd},
-		"Bearer " + strings.Repeat("t", 8<<10-7): {Token: strings.Repeat("t", 8<<10-7)},
+	for _, c := range []struct{ value, user, secret, token string }{
+		{basicOf("root:secret"), "root", "secret", ""},
+		{"bAsIc  " + basicOf("a b:s:e c")[6:], "a b", "s:e c", ""},
+		{basicOf("Zoë:Schlüssel"), "Zoë", "Schlüssel", ""},
+		{"OTLLFHSTIXvUwZlb.42", "", "", "OTLLFHSTIXvUwZlb.42"},
+		{"Bearer OTLLFHSTIXvUwZlb.42", "", "", "OTLLFHSTIXvUwZlb.42"},
+		{"bearer OTLLFHSTIXvUwZlb.42", "", "", "OTLLFHSTIXvUwZlb.42"},
+		{"BEARER   OTLLFHSTIXvUwZlb.42", "", "", "OTLLFHSTIXvUwZlb.42"},
+		{jwtOfEtcd, "", "", jwtOfEtcd},
+		{"Bearer " + jwtOfEtcd, "", "", jwtOfEtcd},
+		{"Bearer " + strings.Repeat("t", 8<<10-7), "", "", strings.Repeat("t", 8<<10-7)},
 	} {
-		p, err := chain.Authenticate(t.Context(), shown(value, there))
+		p, err := chain.Authenticate(t.Context(), shown(c.value, there))
 		if err != nil {
-			t.Errorf("%.40q: got %v, want it taken", value, err)
+			t.Errorf("%.40q: got %v, want it taken", c.value, err)
 			continue
 		}
-		if p.Kind != authn.KindEtcd || p.Name != want.Name || p.User != want.User || p.Password != want.Password || p.Token != want.Token ||
+		if p.Kind != authn.KindEtcd || p.Name != c.user || p.User != c.user || p.Password != c.secret || p.Token != c.token ||
 			p.Digest == [32]byte{} || !p.Expires.IsZero() || p.Claims != nil {
-			t.Errorf("%.40q: got %+v, want %+v", value, p, want)
+			t.Errorf("%.40q: got %+v, want %+v", c.value, p, c)
 		}
 	}
 	for _, value := range []string{
