@@ -46,6 +46,8 @@ type Config struct {
 	DoctorURL  string
 	DoctorJSON bool
 
+	Token tokenConfig
+
 	// access is who may call and what they may do; it comes from the file alone.
 	access access
 
@@ -74,6 +76,7 @@ func defaultConfig() Config {
 		ShutdownGrace:  25 * time.Second,
 		DataDir:        "./etcdrest-data",
 		EtcdListen:     "127.0.0.1:0",
+		Token:          tokenConfig{TTL: time.Hour},
 		sources:        make(map[string]source),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -239,6 +240,7 @@ func TestEveryOptionActs(t *testing.T) {
 			}
 		},
 	}
+	maps.Copy(cases, tokenOptions())
 	for _, o := range options() {
 		flip, ok := cases[o.name]
 		if !ok {

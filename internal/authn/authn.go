@@ -154,6 +154,30 @@ func (c *Chain) Challenges() []string {
 	return all
 }
 
+// Adopt takes over the keys that a former chain has fetched from the same addresses, so that a configuration which is read
+// again while an issuer is down shuts nobody out. It is called before Run.
+func (c *Chain) Adopt(former *Chain) {
+	for _, m := range c.methods {
+		for _, f := range former.methods {
+			source, is := fetched(m)
+			other, was := fetched(f)
+			if is && was {
+				source.adopt(other)
+			}
+		}
+	}
+}
+
+// fetched gives the source of a method whose keys are fetched.
+func fetched(m Method) (*JWKSURL, bool) {
+	j, ok := m.(*JWT)
+	if !ok {
+		return nil, false
+	}
+	source, ok := j.keys.(*JWKSURL)
+	return source, ok
+}
+
 // Run keeps the methods' keys up to date until ctx ends, and has ended everything it started when it returns.
 func (c *Chain) Run(ctx context.Context) {
 	var group sync.WaitGroup

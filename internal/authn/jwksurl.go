@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -76,6 +77,19 @@ func NewJWKSURL(o JWKSURLOptions) (*JWKSURL, error) {
 	}
 	o.Log = logOr(o.Log)
 	return &JWKSURL{o: o, client: jwksClient(o), wanted: make(chan struct{}, 1)}, nil
+}
+
+// adopt takes over the keys of another source, if it has them from the same address for the same algorithms.
+func (s *JWKSURL) adopt(other *JWKSURL) {
+	if s.o.URL != other.o.URL || !slices.Equal(s.o.Algorithms, other.o.Algorithms) {
+		return
+	}
+	other.mu.Lock()
+	set, fetched := other.set, other.fetched
+	other.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set, s.fetched = set, fetched
 }
 
 // checkJWKSURL demands a way on which nobody can put other keys into the answer.

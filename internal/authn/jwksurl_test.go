@@ -310,6 +310,37 @@ func TestStaleKeysEnd(t *testing.T) {
 	eventually(t, chain, token(nil), true)
 }
 
+// TestKeysOutliveTheConfiguration: what a former chain has fetched counts in the next one, for the same address only.
+func TestKeysOutliveTheConfiguration(t *testing.T) {
+	t.Parallel()
+	idp := newProvider(t)
+	entry := func(path string, algorithms ...string) authn.Options {
+		return authn.Options{
+			Kind: authn.KindJWT, Issuer: issuer, Audience: audience, Keys: authn.KeysOptions{JWKSURL: idp.URL + path, Algorithms: algorithms},
+		}
+	}
+	former := opened(t, entry("/jwks", "ES256"))
+	eventually(t, former, token(nil), true)
+	idp.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	for _, next := range []struct {
+		entries []authn.Options
+		taken   bool
+	}{
+		{[]authn.Options{{Kind: authn.KindMTLS}, entry("/jwks", "ES256"), {Kind: authn.KindEtcd}}, true},
+		{[]authn.Options{entry("/other", "ES256")}, false},
+		{[]authn.Options{entry("/jwks", "ES256", "RS256")}, false},
+	} {
+		chain, faults := authn.Open(next.entries, nil)
+		if faults != nil {
+			t.Fatal(faults)
+		}
+		chain.Adopt(former)
+		if _, err := authenticate(chain, token(nil)); (err == nil) != next.taken {
+			t.Errorf("%+v: got %v, want it taken: %v", next.entries, err, next.taken)
+		}
+	}
+}
+
 func TestJWKSOverTLSWithItsOwnAuthority(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(goodSet())) }))

@@ -1,6 +1,8 @@
 package authn_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -63,6 +65,26 @@ auth:
 	}
 	if p, err := chain.Authenticate(t.Context(), shown("", there)); err != nil || p.Kind != authn.KindNone {
 		t.Errorf("nothing shown: got %+v %v, want none", p, err)
+	}
+}
+
+// TestTheReferencesExampleIsGood: the file in docs/reference/authentication.md, as it stands there.
+func TestTheReferencesExampleIsGood(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "reference", "authentication.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(page), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	entries := parse(t, example)
+	chain, faults := authn.Open(entries, nil)
+	if !found || faults != nil {
+		t.Fatalf("got %q, want an example without faults", faults)
+	}
+	want := []authn.Kind{authn.KindJWT, authn.KindMTLS, authn.KindEtcd, authn.KindNone}
+	if diff := cmp.Diff(want, chain.Kinds()); diff != "" {
+		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 }
 
