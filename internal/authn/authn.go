@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -96,7 +97,7 @@ func (c *Chain) unknown(shown Credentials) error {
 	var reasons []string
 	for _, m := range c.methods {
 		if d, ok := m.(decliner); ok {
-			if reason := d.declines(shown); reason != "" {
+			if reason := d.declines(shown); reason != "" && !slices.Contains(reasons, reason) {
 				reasons = append(reasons, reason)
 			}
 		}

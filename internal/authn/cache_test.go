@@ -17,6 +17,10 @@ func TestTheCacheIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := method(source)
+	const most, mostBytes = 100, 64 << 10
+	if entries, bytes := m.Bound(most, mostBytes); entries != 10_000 || bytes != 16<<20 {
+		t.Errorf("a cache holds %d tokens and %d bytes, want 10,000 and 16 MiB", entries, bytes)
+	}
 	mint := func(i, size int) string {
 		return forge("HS256", theKeys().secret, `{"alg":"HS256"}`, toJSON(claims(map[string]any{"n": i, "x": strings.Repeat("x", size)})))
 	}
@@ -25,32 +29,31 @@ func TestTheCacheIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 1; i < authn.MaxCached; i++ {
-		if _, err := authenticate(m, mint(i, 1)); err != nil {
-			t.Fatal(err)
+	show := func(from, to, size int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			if _, err := authenticate(m, mint(i, size)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	show(1, most, 1)
 	if again, _ := authenticate(m, first); again != p {
 		t.Error("a known token was verified again before the cache was full")
 	}
-	for i := range 10 {
-		if _, err := authenticate(m, mint(-1-i, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if entries, _ := m.Cached(); entries != authn.MaxCached {
-		t.Errorf("%d tokens are kept, want %d", entries, authn.MaxCached)
+	show(most, most+most/2, 1)
+	if entries, _ := m.Cached(); entries != most {
+		t.Errorf("%d tokens are kept, want %d", entries, most)
 	}
 	if again, _ := authenticate(m, first); again != p {
 		t.Error("the token that was just used went before those that were not")
 	}
-	for i := range 4000 {
-		if _, err := authenticate(m, mint(i, 5500)); err != nil {
-			t.Fatal(err)
-		}
+	show(0, 40, 3000)
+	if entries, bytes := m.Cached(); bytes > mostBytes || bytes < mostBytes-8<<10 || entries >= most {
+		t.Errorf("%d tokens of %d bytes are kept, want at most %d bytes and not much less", entries, bytes, mostBytes)
 	}
-	if entries, bytes := m.Cached(); bytes > authn.MaxCachedBytes || bytes < authn.MaxCachedBytes-8<<10 || entries >= authn.MaxCached {
-		t.Errorf("%d tokens of %d bytes are kept, want at most %d bytes and not much less", entries, bytes, authn.MaxCachedBytes)
+	if again, err := authenticate(m, first); again == p || err != nil {
+		t.Errorf("the token that was not used for longest: got %p %v, want it verified anew", again, err)
 	}
 }
 

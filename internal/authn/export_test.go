@@ -39,8 +39,9 @@ func (j *JWT) Cached() (entries, bytes int) {
 	return n, j.known.bytes
 }
 
-// The bounds of the cache.
-const (
-	MaxCached      = maxCached
-	MaxCachedBytes = maxCachedBytes
-)
+// Bound makes the cache smaller, and tells its usual bounds.
+func (j *JWT) Bound(entries, bytes int) (usualEntries, usualBytes int) {
+	usualEntries, usualBytes = j.known.maxEntries, j.known.maxBytes
+	j.known.maxEntries, j.known.maxBytes = entries, bytes
+	return usualEntries, usualBytes
+}
