@@ -51,7 +51,7 @@ func TestEtcdCredentials(t *testing.T) {
 	}
 	for _, value := range []string{
 		"", "Bearer", "Bearer ", "Basic", "Basic ", "Basic !", basicOf("root"), basicOf(":secret"), basicOf("root:"), basicOf("ro\x00ot:secret"),
-		basicOf("root\n:secret"), basicOf("root:sec\nret"), basicOf("root:sec\x00ret"), basicOf("\xff:secret"), basicOf("root:secret") + "=",
+		basicOf("root\n:secret"), basicOf("root:sec\nret"), basicOf("root:sec\x00ret"), basicOf("\xff:secret"), basicOf("root:secret") + "=", "Basic cm9vdDpzZWNyZXR=",
 		"Basic " + strings.TrimRight(base64.StdEncoding.EncodeToString([]byte("root:secrets")), "=") + "A",
 		"Bearer a b", "Bearer a,b c", "Bearer t\x00", "t\n", "Bearer t\u00e9", "Digest username=root", "Negotiate abc", "Token abc",
 		strings.Repeat("t", 8<<10+1),

@@ -1,6 +1,10 @@
 package authn
 
-import "crypto"
+import (
+	"crypto"
+	"net/http"
+	"net/url"
+)
 
 // Fits tells whether a JWK with the algorithm makes a key.
 func Fits(members map[string]any, algorithmName string) (*Key, error) {
@@ -44,4 +48,16 @@ func (j *JWT) Bound(entries, bytes int) (usualEntries, usualBytes int) {
 	usualEntries, usualBytes = j.known.maxEntries, j.known.maxBytes
 	j.known.maxEntries, j.known.maxBytes = entries, bytes
 	return usualEntries, usualBytes
+}
+
+// Follows tells whether a redirect would be followed.
+func Follows(from, to *url.URL) bool {
+	return redirect(&http.Request{URL: to}, []*http.Request{{URL: from}}) == nil
+}
+
+// Waiting tells how many wait for a fetch, and how many may.
+func (s *JWKSURL) Waiting() (now, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting, maxWaiting
 }

@@ -32,7 +32,7 @@ func loopbackHost(name string) bool {
 	return name == "localhost" || (err == nil && address.IsLoopback())
 }
 
-// jwksClient fetches JWK Sets, and follows a redirect only within the host.
+// jwksClient fetches JWK Sets.
 func jwksClient(o JWKSURLOptions) *http.Client {
 	return &http.Client{
 		Timeout: o.Timeout,
@@ -45,13 +45,16 @@ func jwksClient(o JWKSURLOptions) *http.Client {
 			DisableCompression:     true, // the limit is for what is read
 			MaxResponseHeaderBytes: 64 << 10,
 		},
-		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if from := via[0].URL; r.URL.Scheme != from.Scheme || r.URL.Host != from.Host || len(via) > 3 {
-				return errors.New("it redirects elsewhere, which is not followed; name the address of the keys themselves")
-			}
-			return nil
-		},
+		CheckRedirect: redirect,
 	}
+}
+
+// redirect lets a redirect be followed within the host, three times.
+func redirect(r *http.Request, via []*http.Request) error {
+	if from := via[0].URL; r.URL.Scheme != from.Scheme || r.URL.Host != from.Host || len(via) > 3 {
+		return errors.New("it redirects elsewhere, which is not followed; name the address of the keys themselves")
+	}
+	return nil
 }
 
 // fetch gets and reads the JWK Set.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -195,11 +196,12 @@ func TestAProviderThatFailsLeavesTheKeysAsTheyWere(t *testing.T) {
 	text := func(set string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(set)) }
 	}
+	evil := setOf(jwkOf(k.attacker.Public(), "rsa", "RS256"), jwkOf(k.ec.Public(), "ec", "ES256"))
 	for name, answer := range map[string]http.HandlerFunc{
 		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"404 with a set": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = w.Write([]byte(setOf()))
+			_, _ = w.Write([]byte(evil))
 		},
 		"a cut connection":     func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"a redirect elsewhere": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) },
@@ -213,12 +215,13 @@ func TestAProviderThatFailsLeavesTheKeysAsTheyWere(t *testing.T) {
 				}
 			}
 		},
+		"too long":      text(evil + strings.Repeat(" ", 2<<20)),
 		"no JSON":       text("<html>"),
 		"nothing":       text(""),
 		"no keys":       text(`{}`),
 		"keys twice":    text(`{"keys":[],"keys":` + toJSON([]any{jwkOf(k.attacker.Public(), "rsa", "RS256")}) + `}`),
 		"an empty set":  text(setOf()),
-		"a kid twice":   text(setOf(jwkOf(k.attacker.Public(), "ec", "RS256"), jwkOf(k.ec.Public(), "ec", "ES256"))),
+		"a kid twice":   text(setOf(jwkOf(k.attacker.Public(), "rsa", "RS256"), jwkOf(k.ec.Public(), "ec", "ES256"), jwkOf(k.ed.Public(), "ec", "EdDSA"))),
 		"a secret":      text(setOf(jwkOf(k.ec.Public(), "ec", "ES256"), map[string]any{"kty": "oct", "k": b64(string(k.secret)), "kid": "s", "alg": "HS256"})),
 		"only weak key": text(setOf(map[string]any{"kty": "RSA", "kid": "ec", "alg": "RS256", "n": b64(strings.Repeat("\xff", 128)), "e": "AQAB"})),
 	} {
@@ -272,6 +275,58 @@ func TestASlowProviderHoldsNobodyForLong(t *testing.T) {
 	}
 }
 
+// TestOnlySoManyWait: whoever comes when a thousand wait for a slow provider is told at once.
+func TestOnlySoManyWait(t *testing.T) {
+	t.Parallel()
+	idp := newProvider(t)
+	gate := make(chan struct{})
+	idp.serve(func(http.ResponseWriter, *http.Request) { <-gate })
+	source, err := authn.NewJWKSURL(authn.JWKSURLOptions{URL: idp.URL, Algorithms: []string{"ES256"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { source.Run(ctx) })
+	idp.awaitHits(t, 1)
+	_, most := source.Waiting()
+	for range most {
+		running.Go(func() { source.Renew(ctx) })
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for now := 0; now < most; now, _ = source.Waiting() {
+		<-tick.C
+	}
+	if set := source.Renew(t.Context()); set != nil {
+		t.Errorf("got %v, want no keys", set)
+	}
+	if now, _ := source.Waiting(); now != most {
+		t.Errorf("%d wait after one more has come and gone, want %d: it waited", now, most)
+	}
+	cancel()
+	close(gate)
+	running.Wait()
+	if now, _ := source.Waiting(); now != 0 {
+		t.Errorf("%d wait when all is over", now)
+	}
+}
+
+func TestRedirectsStayWithTheHost(t *testing.T) {
+	t.Parallel()
+	from := &url.URL{Scheme: "https", Host: "id.example", Path: "/jwks"}
+	for to, want := range map[url.URL]bool{
+		{Scheme: "https", Host: "id.example", Path: "/keys"}:      true,
+		{Scheme: "http", Host: "id.example", Path: "/keys"}:       false,
+		{Scheme: "https", Host: "id.example:8443", Path: "/jwks"}: false,
+		{Scheme: "https", Host: "evil.example", Path: "/jwks"}:    false,
+	} {
+		if got := authn.Follows(from, &to); got != want {
+			t.Errorf("%v: followed: %v, want %v", to, got, want)
+		}
+	}
+}
+
 // TestAnUnreachableProviderIsNotFatal: its tokens are refused, with a time to come back, until it is there.
 func TestAnUnreachableProviderIsNotFatal(t *testing.T) {
 	t.Parallel()
@@ -297,6 +352,28 @@ func TestWithoutRunNobodyWaits(t *testing.T) {
 	}
 	p, err := authenticate(method(source), token(nil))
 	wantRefused(t, "not running", p, err, problem.Unauthenticated)
+}
+
+// TestRedirectsEnd: within the host they are followed, three at a time.
+func TestRedirectsEnd(t *testing.T) {
+	t.Parallel()
+	idp := newProvider(t)
+	idp.serve(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) })
+	log := &logged{}
+	fetching(t, authn.JWKSURLOptions{URL: idp.URL, Cooldown: time.Hour, Log: slog.New(slog.NewTextHandler(log, nil))})
+	log.await(t, "could not be fetched")
+	if hits := idp.hits.Load(); hits != 4 {
+		t.Errorf("%d requests for one fetch, want 4", hits)
+	}
+	moved := newProvider(t)
+	moved.serve(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/new" {
+			_, _ = w.Write([]byte(goodSet()))
+			return
+		}
+		http.Redirect(w, r, "/new", http.StatusFound)
+	})
+	eventually(t, fetching(t, authn.JWKSURLOptions{URL: moved.URL + "/old"}), token(nil), true)
 }
 
 func TestStaleKeysEnd(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -67,6 +69,7 @@ func TestWhatIsNoKey(t *testing.T) {
 		"a point beside the curve":       {with(ec, m{"y": ec["x"]}), "ES256"},
 		"a point of zeroes":              {with(ec, m{"x": b64(strings.Repeat("\x00", 32)), "y": b64(strings.Repeat("\x00", 32))}), "ES256"},
 		"a short coordinate":             {with(ec, m{"x": b64("x")}), "ES256"},
+		"a byte from y in x":             {with(ec, m{"x": b64(decode64(t, ec["x"]) + decode64(t, ec["y"])[:1]), "y": b64(decode64(t, ec["y"])[1:])}), "ES256"},
 		"x missing":                      {with(ec, m{"x": nil}), "ES256"},
 		"x is a number":                  {with(ec, m{"x": 1}), "ES256"},
 		"padded":                         {with(ed, m{"x": ed["x"].(string) + "="}), "EdDSA"},
@@ -135,9 +138,52 @@ func TestATokenWithoutKidMustLeaveNoChoice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := authenticate(method(source), forge("ES256", k.ec, `{"alg":"ES256"}`, toJSON(claims(nil))))
-	wantRefused(t, "no kid and two keys", p, err, problem.Unauthenticated)
+	for name, key := range map[string]*ecdsa.PrivateKey{"first": k.ec, "second": other} {
+		p, err := authenticate(method(source), forge("ES256", key, `{"alg":"ES256"}`, toJSON(claims(nil))))
+		wantRefused(t, "no kid, signed with the "+name+" of two keys", p, err, problem.Unauthenticated)
+	}
 	if _, err := authenticate(method(source), forge("ES256", k.ec, `{"alg":"ES256","kid":"a"}`, toJSON(claims(nil)))); err != nil {
 		t.Errorf("with its kid: got %v, want it taken", err)
 	}
+}
+
+// TestSetsThatAreRefused as a whole.
+func TestSetsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	k := theKeys()
+	ec := jwkOf(k.ec.Public(), "a", "ES256")
+	var many []map[string]any
+	for i := range 65 {
+		many = append(many, jwkOf(k.ec.Public(), fmt.Sprint(i), "ES256"))
+	}
+	for name, set := range map[string]string{
+		"a kid twice":         setOf(ec, jwkOf(k.ed.Public(), "a", "EdDSA")),
+		"a secret among keys": setOf(ec, map[string]any{"kty": "oct", "k": "AAAA"}),
+		"65 keys":             setOf(many...),
+		"no keys":             setOf(),
+		"no usable key":       setOf(jwkOf(k.rsa.Public(), "a", "RS256")),
+		"keys is an object":   `{"keys":{}}`,
+		"no set":              toJSON(ec),
+		"a member twice":      `{"keys":[{"kty":"EC","kty":"EC"}]}`,
+		"more than 1 MiB":     goodSet() + strings.Repeat(" ", 1<<20),
+		"nothing":             "",
+	} {
+		if _, err := authn.NewJWKSFile(writeFile(t, "jwks.json", set), []string{"ES256", "EdDSA"}, nil); err == nil {
+			t.Errorf("%s: got keys, want an error", name)
+		}
+	}
+	// What is not for signing, or not understood, is left out.
+	set := setOf(ec, map[string]any{"kty": "X"}, map[string]any{"kty": 1}, jwkOf(k.rsa.Public(), "b", "RSA-OAEP"))
+	if _, err := authn.NewJWKSFile(writeFile(t, "jwks.json", set), []string{"ES256"}, nil); err != nil {
+		t.Errorf("one key among others: got %v, want it taken", err)
+	}
+}
+
+func decode64(t *testing.T, text any) string {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(text.(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
