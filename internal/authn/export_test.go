@@ -61,3 +61,6 @@ func (s *JWKSURL) Waiting() (now, most int) {
 	defer s.mu.Unlock()
 	return s.waiting, maxWaiting
 }
+
+// Thumbprint is the name that a public key gives itself.
+func Thumbprint(public crypto.PublicKey) string { return thumbprint(public) }

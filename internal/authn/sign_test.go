@@ -1,8 +1,10 @@
 package authn_test
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -48,6 +50,36 @@ func TestWhatIsSignedIsTaken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestThumbprint is the example of RFC 7638, section 3.1.
+func TestThumbprint(t *testing.T) {
+	t.Parallel()
+	n := decode64(t, "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5"+
+		"n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0"+
+		"fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw")
+	key := &rsa.PublicKey{N: new(big.Int).SetBytes([]byte(n)), E: 65537}
+	if got, want := authn.Thumbprint(key), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	signing, err := authn.ReadSigningKey(privatePEM(t, theKeys().ec), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := signing.Sign(claims(nil))
+	kid := authn.Thumbprint(theKeys().ec.Public())
+	if want := b64(`{"alg":"ES256","kid":"` + kid + `","typ":"JWT"}`); err != nil || !strings.HasPrefix(text, want+".") {
+		t.Errorf("got %s %v, want the thumbprint %s for a kid", text, err, kid)
+	}
+}
+
+func privatePEM(t *testing.T, key any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 func TestSigningKeysOfEachForm(t *testing.T) {
