@@ -21,6 +21,7 @@ const (
 	LeaseNotFound          Code = "lease_not_found"
 	UserNotFound           Code = "user_not_found"
 	RoleNotFound           Code = "role_not_found"
+	PermissionNotFound     Code = "permission_not_found"
 	MemberNotFound         Code = "member_not_found"
 	StreamNotFound         Code = "stream_not_found"
 	RouteNotFound          Code = "route_not_found"
@@ -102,7 +103,8 @@ var table = []Info{
 	{KeyNotFound, 404, 4404, "The key does not exist", false, NotApplied, "There is no such key at the revision that was read (`Etcd-Revision`). Keys are compared byte for byte: `app` and `/app` are two keys, and a proxy that cleans paths changes keys on their way (`key_encoding=base64url` is safe from that)."},
 	{LeaseNotFound, 404, 4404, "The lease does not exist", false, NotApplied, "The lease was never granted, was revoked, or has expired; keys that were attached to it are gone. Grant a new one, or use `ttl`."},
 	{UserNotFound, 404, 4404, "The user does not exist", false, NotApplied, "etcd has no user of that name."},
-	{RoleNotFound, 404, 4404, "The role does not exist", false, NotApplied, "etcd has no role of that name."},
+	{RoleNotFound, 404, 4404, "There is no such role", false, NotApplied, "etcd has no role of that name; or, where a role is taken from a user, the user does not have it, which the detail says. Nothing was changed."},
+	{PermissionNotFound, 404, 4404, "The role has no such permission", false, NotApplied, "The role exists, but has no permission for exactly this range; one for a larger range is another permission. `GET /v1/roles/{role}` lists them. Nothing was changed."},
 	{MemberNotFound, 404, 4404, "The member does not exist", false, NotApplied, "The cluster has no member with that id."},
 	{StreamNotFound, 404, 4404, "The stream does not exist", false, NotApplied, "No connection of that id watches at this gateway: it has ended, or it is one of another gateway's. `GET /v1/gateway/streams` lists those there are."},
 	{RouteNotFound, 404, 4404, "There is nothing at this path", false, NotApplied, "No route of the gateway matches the path. The detail names the nearest one. `/openapi.yaml` lists all."},
