@@ -58,6 +58,7 @@ const (
 	Draining               Code = "draining"
 	Internal               Code = "internal"
 	NotSupported           Code = "not_supported"
+	IdempotencyUnknown     Code = "idempotency_unknown"
 	IdempotencyUnavailable Code = "idempotency_unavailable"
 	UpstreamCorrupt        Code = "upstream_corrupt"
 	DeadlineExceeded       Code = "deadline_exceeded"
@@ -125,6 +126,7 @@ var table = []Info{
 	{FutureRevision, 409, 4409, "The revision lies in the future", true, NotApplied, "The store has not reached that revision; `revision` tells where it is. A revision that was seen before and is in the future now was seen in another store, or in this one before a restore."},
 	{EpochChanged, 409, 4409, "The store's history was replaced", false, NotApplied, "The store was restored from a backup, say: revisions and cursors from before do not name the same states any more. Read the state anew, without them."},
 	{IdempotencyInProgress, 409, 4409, "The first request with this Idempotency-Key is not finished", true, NotApplied, "Send the request again a little later to get the first one's outcome."},
+	{IdempotencyUnknown, 409, 4409, "What the first request did is not known", false, Unknown, "The first request with this Idempotency-Key was sent to etcd, and its answer was lost. What it asked for cannot be part of a transaction, so that nothing tells whether etcd did it; it is not asked for again. Look whether it is there; if not, send it with a new key."},
 	{FailedPrecondition, 409, 4409, "The cluster is not in a state for this", false, NotApplied, "etcd refused because of the state that the cluster is in; `grpc_message` has its words. Change that state first."},
 	{Compacted, 410, 4410, "The revision has been compacted", false, NotApplied, "The history before the compaction is gone. Read the present state, or start at `compact_revision` or later."},
 	{PreconditionFailed, 412, 4412, "The condition does not hold", false, NotApplied, "The key is not in the state that the request demands; `current` shows it (`null`: absent). Nothing was written."},
