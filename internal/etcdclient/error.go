@@ -111,6 +111,9 @@ func (e *Error) Problem() *problem.Error {
 // ErrCompacted is for errors.Is: the revision is gone from etcd's log.
 var ErrCompacted error = rpctypes.ErrCompacted
 
+// ErrLeaseExist is for errors.Is: a lease with that id exists.
+var ErrLeaseExist error = rpctypes.ErrLeaseExist
+
 // ErrLeaseNotFound is for errors.Is: the lease does not exist, or not any more.
 var ErrLeaseNotFound error = leaseNotFoundError{}
 
