@@ -28,10 +28,13 @@ type Config struct {
 	LogFormat string
 	LogLevel  string
 
-	MaxBodyBytes   int64
-	MaxValueBytes  int64
-	MaxConnections int64
-	RequestTimeout time.Duration
+	MaxBodyBytes     int64
+	MaxValueBytes    int64
+	MaxConnections   int64
+	MaxRequests      int64
+	MaxBytesInFlight int64
+	MaxCalls         int64
+	RequestTimeout   time.Duration
 
 	MaxRevisionBytes    int64
 	WatchLogBytes       int64
@@ -58,14 +61,17 @@ type Config struct {
 // defaultConfig is the configuration of a gateway that is told nothing.
 func defaultConfig() Config {
 	return Config{
-		Listen:         "127.0.0.1:8379",
-		AdminListen:    "127.0.0.1:8380",
-		DialTimeout:    5 * time.Second,
-		LogFormat:      "text",
-		LogLevel:       "info",
-		MaxBodyBytes:   12 << 20,
-		MaxValueBytes:  2 << 20,
-		MaxConnections: 16_384,
+		Listen:           "127.0.0.1:8379",
+		AdminListen:      "127.0.0.1:8380",
+		DialTimeout:      5 * time.Second,
+		LogFormat:        "text",
+		LogLevel:         "info",
+		MaxBodyBytes:     12 << 20,
+		MaxValueBytes:    2 << 20,
+		MaxConnections:   16_384,
+		MaxRequests:      2000,
+		MaxBytesInFlight: 512 << 20,
+		MaxCalls:         1000,
 
 		MaxRevisionBytes:    64 << 20,
 		WatchLogBytes:       128 << 20,

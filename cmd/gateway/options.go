@@ -174,6 +174,22 @@ func groups() []group {
 				at:    func(c *Config) setting { return number{&c.MaxStreams, 1} },
 			},
 			{
+				name: "max-requests", commands: gatewayCommands(), placeholder: "N",
+				about: "Requests under way, besides streams; further ones are refused at once (503).",
+				at:    func(c *Config) setting { return number{&c.MaxRequests, 1} },
+			},
+			{
+				name: "max-bytes-in-flight", commands: gatewayCommands(), placeholder: "BYTES",
+				about: "Bytes of the bodies of the requests under way, together; beyond that they are refused at once (503).",
+				at:    func(c *Config) setting { return size{&c.MaxBytesInFlight} },
+			},
+			{
+				name: "max-calls", commands: gatewayCommands(), placeholder: "N",
+				about: "Calls under way at each member, of small ones and of large ones each; when etcd is slow, further ones are refused " +
+					"at once (503).",
+				at: func(c *Config) setting { return number{&c.MaxCalls, 1} },
+			},
+			{
 				name: "request-timeout", commands: gatewayCommands(), placeholder: "SECONDS",
 				about: "Time that a call has when it does not ask for another with timeout= (which may be up to 300).",
 				at:    func(c *Config) setting { return seconds{&c.RequestTimeout, time.Second, maxTimeout} },
