@@ -83,9 +83,9 @@ type keptLease struct {
 	ttl     time.Duration
 	keepers map[*KeepAlive]struct{}
 	once    []*renewal // that wait for it to be renewed
-	due     time.Time // when to renew it; while it is being renewed, when to expect the answer at the latest
-	sent    time.Time // when it was renewed, while there is no answer
-	at      int       // its place in the heap
+	due     time.Time  // when to renew it; while it is being renewed, when to expect the answer at the latest
+	sent    time.Time  // when it was renewed, while there is no answer
+	at      int        // its place in the heap
 }
 
 // third is how often the lease is renewed, and how long an answer may take.
