@@ -75,6 +75,7 @@ func (d *door) reload(ctx context.Context) bool {
 		d.log.ErrorContext(ctx, "the configuration cannot be used; the former rules stay", "faults", faults)
 		return false
 	}
+	methods.Adopt(d.methods) // an issuer may be down just now
 	d.methods = methods
 	d.gate.Replace(methods, policy)
 	for _, tell := range d.changed {

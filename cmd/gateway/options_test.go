@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,6 +200,58 @@ func TestEveryOptionActs(t *testing.T) {
 				t.Errorf("a stream beyond the limit: got %d %s, want 503 that names --max-streams", a.status, a.body)
 			}
 		},
+		"max-requests": func(t *testing.T) {
+			g := dev(t, "--max-requests=1")
+			waits := make(chan answer, 1)
+			go func() {
+				for a, err := try(t, nil, http.MethodGet, g.api+"/v1/kv/w?wait=30&after=0", ""); ; a, err = try(t, nil, http.MethodGet, g.api+"/v1/kv/w?wait=30&after=0", "") {
+					if err != nil || a.status != http.StatusServiceUnavailable { // it was let in
+						waits <- a
+						return
+					}
+				}
+			}()
+			a := call(t, nil, http.MethodGet, g.api+"/v1/kv/k", "")
+			for a.status == http.StatusNotFound {
+				a = call(t, nil, http.MethodGet, g.api+"/v1/kv/k", "")
+			}
+			if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "--max-requests") {
+				t.Errorf("a request beyond the limit: got %d %s, want 503 that names --max-requests", a.status, a.body)
+			}
+			if err := g.stop(); err != nil {
+				t.Error(err)
+			}
+			<-waits
+		},
+		"max-bytes-in-flight": func(t *testing.T) {
+			g := dev(t, "--max-bytes-in-flight=100")
+			a := call(t, nil, http.MethodPut, g.api+"/v1/raw/k", strings.Repeat("x", 101))
+			if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "--max-bytes-in-flight") {
+				t.Errorf("a body beyond the limit: got %d %s, want 503 that names --max-bytes-in-flight", a.status, a.body)
+			}
+		},
+		"max-calls": func(t *testing.T) {
+			g := dev(t, "--max-calls=1")
+			var refused atomic.Int64
+			var writing sync.WaitGroup
+			for i := range 50 {
+				writing.Go(func() {
+					a, err := try(t, nil, http.MethodPut, g.api+"/v1/kv/k"+strconv.Itoa(i), `{"value":""}`)
+					switch {
+					case err != nil:
+						t.Error(err)
+					case a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "--max-calls") && strings.Contains(a.body, "not_applied"):
+						refused.Add(1)
+					case a.status != http.StatusCreated:
+						t.Errorf("got %d %s, want 201 or 503", a.status, a.body)
+					}
+				})
+			}
+			writing.Wait()
+			if n := refused.Load(); n == 0 || n == 50 {
+				t.Errorf("of 50 writes at once %d were refused; want some", n)
+			}
+		},
 		"log-format": func(t *testing.T) {
 			g := dev(t, "--log-format=json")
 			g.log.waitFor(t, `"msg":"serving"`)
@@ -239,6 +295,7 @@ func TestEveryOptionActs(t *testing.T) {
 			}
 		},
 	}
+	maps.Copy(cases, tokenOptions())
 	for _, o := range options() {
 		flip, ok := cases[o.name]
 		if !ok {

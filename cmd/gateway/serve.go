@@ -106,6 +106,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	options := handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
 		MaxBodyBytes: c.MaxBodyBytes, MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		MaxRequests: c.MaxRequests, MaxBytes: c.MaxBytesInFlight,
 		Version: readBuild().version, Logger: log, Observer: requests,
 		Watches: hub, Compat: v3, Epoch: epochs,
 	}
@@ -191,7 +192,7 @@ func connect(c Config, log *slog.Logger) (*etcdclient.Client, error) {
 		return nil, err
 	}
 	return etcdclient.New(etcdclient.Config{
-		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig,
+		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig, MaxCalls: int(c.MaxCalls),
 		Username: c.EtcdUser, Password: password, Logger: log,
 	})
 }

@@ -16,6 +16,10 @@ import (
 // right.
 func (c *Config) validate(command string) []string {
 	v := validation{config: c}
+	if command == tokenName {
+		v.token()
+		return v.faults
+	}
 	if command != doctorName {
 		v.listeners(command)
 		v.serverTLS()

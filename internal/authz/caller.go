@@ -18,6 +18,7 @@ type Caller struct {
 
 	grants []Grant
 	rights rights
+	usage  *Usage
 	client *etcdclient.Client
 	store  *Store
 	// tag marks the caller's leases; tagged is false for one who may see everybody's.
@@ -59,6 +60,9 @@ func (c *Caller) ID() string {
 	}
 	return string(p.Kind) + "\x00" + p.Issuer + "\x00" + p.Name
 }
+
+// Usage is what the caller uses at this gateway, over all his credentials.
+func (c *Caller) Usage() *Usage { return c.usage }
 
 // Unlimited tells whether the caller may do everything, everywhere, so that nothing needs to be judged.
 func (c *Caller) Unlimited() bool { return len(c.Namespace) == 0 && c.rights.everything() }

@@ -249,8 +249,12 @@ func (p *pool) pick(ctx context.Context, m *method, avoid *member, fits func(*co
 	if fits == nil {
 		fits = anyWork
 	}
-	if c := p.choose(m, avoid, fits); c != nil {
+	c, busy := p.choose(m, avoid, fits)
+	switch {
+	case c != nil:
 		return c, nil
+	case busy:
+		return nil, errBusy(m)
 	}
 	return p.await(ctx, m, avoid, fits)
 }
@@ -265,8 +269,12 @@ func (p *pool) await(ctx context.Context, m *method, avoid *member, fits func(*c
 	defer timer.Stop()
 	for {
 		change := p.change()
-		if c := p.choose(m, avoid, fits); c != nil {
+		c, busy := p.choose(m, avoid, fits)
+		switch {
+		case c != nil:
 			return c, nil
+		case busy:
+			return nil, errBusy(m)
 		}
 		select {
 		case <-change:
@@ -285,13 +293,18 @@ func (p *pool) await(ctx context.Context, m *method, avoid *member, fits func(*c
 var needs = [...]need{needWell, needWell, needAnswers, needAny}
 
 // choose gives the less loaded of two random connections of the class, the leader's weighing half where the leader
-// answers sooner; nil when there is none. Members that are set aside are better than nobody, silent ones last.
-func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) *conn {
+// answers sooner; nil when there is none, and busy when those there are have as many calls under way as they may. Members
+// that are set aside are better than nobody, silent ones last.
+func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) (best *conn, busy bool) {
 	var room [16]*conn
 	candidates := room[:0]
 	for n, need := range needs {
 		for _, c := range p.conns[m.class] {
 			if !fits(c) || !c.can(need) || n == 0 && c.member.Load() == avoid {
+				continue
+			}
+			if c.full() {
+				busy = true
 				continue
 			}
 			candidates = append(candidates, c)
@@ -302,9 +315,9 @@ func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) *conn {
 	}
 	if len(candidates) < 2 {
 		if len(candidates) == 1 {
-			return candidates[0]
+			return candidates[0], false
 		}
-		return nil
+		return nil, busy
 	}
 	i, j := rand.IntN(len(candidates)), rand.IntN(len(candidates)-1) //nolint:gosec // spreading load needs no secrecy
 	if j >= i {
@@ -315,9 +328,9 @@ func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) *conn {
 		if l := leastLoaded(candidates, leader); l != nil {
 			a = l
 		}
-		return lighter(a, b, leader)
+		return lighter(a, b, leader), false
 	}
-	return lighter(a, b, 0)
+	return lighter(a, b, 0), false
 }
 
 func leastLoaded(conns []*conn, id uint64) (best *conn) {

@@ -24,6 +24,9 @@ func (a *API) admit(c *call) error {
 		return a.challenge(c, err)
 	}
 	c.become(caller)
+	if err := c.count(); err != nil {
+		return err
+	}
 	if c.route.verb != 0 {
 		return caller.Has(c.route.verb)
 	}

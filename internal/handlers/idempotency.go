@@ -168,7 +168,7 @@ func (c *call) bodyDigest() (digest [sha256.Size]byte, err error) {
 	if c.route.operation == "putRaw" {
 		limit = c.api.options.MaxValueBytes
 	}
-	body, err := readAll(c.w, c.r, limit)
+	body, err := c.readAll(limit)
 	if err != nil {
 		return digest, err
 	}

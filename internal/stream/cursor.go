@@ -48,7 +48,8 @@ type Cursor struct {
 	pace  pace
 
 	// The reader's own.
-	delivered int64 // everything up to it has been handed over
+	delivered int64  // everything up to it has been handed over
+	ballot    ballot // of an election: who stands behind that; set under mu while a snapshot is under way
 	finished  bool
 	reason    *problem.Error // why it finished; nil is a good end
 

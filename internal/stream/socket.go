@@ -34,7 +34,7 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 		return problem.New(problem.InvalidArgument, "a WebSocket begins with a GET over HTTP/1.1")
 	}
 	var first *Request
-	if slices.ContainsFunc([]string{"key", "prefix", "from", "to"}, q.Given) {
+	if slices.ContainsFunc([]string{"key", "prefix", "from", "to", "election"}, q.Given) {
 		var err error
 		if first, err = requestOf(q); err != nil {
 			return err

@@ -58,6 +58,9 @@ func (h *Hub) place(ctx context.Context, c *Cursor, present int64) error {
 			With("revision", present).AtParameter("start_revision")
 	}
 	err := h.join(ctx, c, start, present)
+	if err == nil && r.form.election {
+		err = h.recall(ctx, c, start-1)
+	}
 	lost := err != nil && r.Resync && isGone(err)
 	if err != nil && !lost {
 		return err
@@ -65,13 +68,15 @@ func (h *Hub) place(ctx context.Context, c *Cursor, present int64) error {
 	begun := true
 	switch {
 	case lost:
-		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
+		c.first = append(c.first, message{createdAt(present, c.epoch), 0})
 		begun = c.begin(0, problem.From(err).Code)
 	case r.Snapshot:
-		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
+		c.first = append(c.first, message{createdAt(present, c.epoch), 0})
 		begun = c.begin(present, "")
+	case r.form.election && r.Revision == 0: // who asks for the present does not know the leader
+		c.first = append(c.first, message{createdAt(present, c.epoch), 0}, c.elected(present))
 	default:
-		c.first = append(c.first, message{appendCreated(nil, start-1, c.epoch), start - 1})
+		c.first = append(c.first, message{createdAt(start-1, c.epoch), start - 1})
 	}
 	if !begun {
 		return h.drained()
