@@ -27,6 +27,9 @@ type Options struct {
 	PingInterval time.Duration
 	// MaxStreams bounds the calls that last (watches, keepalives, waits for a lock), default 10,000.
 	MaxStreams int
+	// AdvertiseURL is what clients that look for members are told as the client URL of each, so that they stay with the
+	// gateway; default: the members' own.
+	AdvertiseURL string
 }
 
 // Gateway serves /v3/, /v3beta/ and /v3alpha/. Make it with New; it is safe for concurrent use. Host, origin and the like are
