@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -333,7 +334,7 @@ func TestARepeatGoesOnWaitingAtTheSamePlace(t *testing.T) {
 		g.queued(t, "q/", 3)
 		var queue struct{ Waiters, Candidates []owner }
 		g.do(t, "GET", path, "").want(t, 200).decode(t, &queue)
-		place := append(queue.Waiters, queue.Candidates...)[0]
+		place := slices.Concat(queue.Waiters, queue.Candidates)[0]
 		record := recordsOf(t, g)[0]
 		repeat := other.begin(t.Context(), t, "POST", path, body, once("k"))
 		g.changed(t, record)
@@ -380,7 +381,7 @@ func TestAPlaceOutlivesTheGatewayThatStops(t *testing.T) {
 		}
 		var queue struct{ Waiters, Candidates []owner }
 		g.do(t, "GET", path, "").want(t, 200).decode(t, &queue)
-		standing := append(queue.Waiters, queue.Candidates...)
+		standing := slices.Concat(queue.Waiters, queue.Candidates)
 		api.Drain()
 		for i := range bodies {
 			a := <-waits[i]
