@@ -113,6 +113,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	if door != nil {
 		options.Gate = door.gate
+		door.changed = append(door.changed, func(ctx context.Context) { v3.Rejudge(ctx, door.gate.Again) })
 	}
 	api, err := handlers.New(client, options)
 	if err != nil {
