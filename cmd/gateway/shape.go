@@ -110,22 +110,22 @@ func (r *fileReader) plain(place string, n ast.Node, t reflect.Type) {
 		r.fault(n, "%s takes one value", place)
 		return
 	}
-	switch kind := t.Kind(); {
-	case kind == reflect.String:
-		if number, ok := n.(ast.ScalarNode); ok && fmt.Sprint(number.GetValue()) != text {
-			r.fault(n, "%s: %s is another text as a number; write %q, in quotes", place, text, text)
-		}
-	case kind == reflect.Int || kind == reflect.Int64:
+	switch t {
+	case reflect.TypeFor[int](), reflect.TypeFor[int64]():
 		if _, err := strconv.ParseInt(text, 10, 64); err != nil || n.Type() != ast.IntegerType {
 			r.fault(n, "%s: %q is not a whole number; write one in digits, such as 100", place, text)
 		}
-	case kind == reflect.Float64:
+	case reflect.TypeFor[float64]():
 		if _, err := strconv.ParseFloat(text, 64); err != nil || n.Type() != ast.IntegerType && n.Type() != ast.FloatType {
 			r.fault(n, "%s: %q is not a number; write one in digits, such as 100 or 0.5", place, text)
 		}
-	case kind == reflect.Bool:
+	case reflect.TypeFor[bool]():
 		if n.Type() != ast.BoolType {
 			r.fault(n, "%s: %q is neither true nor false", place, text)
+		}
+	default:
+		if number, ok := n.(ast.ScalarNode); ok && fmt.Sprint(number.GetValue()) != text {
+			r.fault(n, "%s: %s is another text as a number; write %q, in quotes", place, text, text)
 		}
 	}
 }
