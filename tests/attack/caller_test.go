@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,12 +98,9 @@ func send(ctx context.Context, api, method, target, body string, headers ...stri
 // want demands one of the statuses.
 func (a answer) want(t testing.TB, what string, statuses ...int) answer {
 	t.Helper()
-	for _, status := range statuses {
-		if a.status == status {
-			return a
-		}
+	if !slices.Contains(statuses, a.status) {
+		t.Errorf("%s: got %d %s; want %v", what, a.status, a.body, statuses)
 	}
-	t.Errorf("%s: got %d %s; want %v", what, a.status, a.body, statuses)
 	return a
 }
 

@@ -207,10 +207,16 @@ func TestLeasesLocksAndPlacesOfAnotherAreNotThere(t *testing.T) {
 		}
 	}
 	for _, call := range [][3]string{
-		{"GET", "/v1/leases/%s", ""}, {"GET", "/v1/leases/%s?keys=true", ""}, {"DELETE", "/v1/leases/%s", ""}, {"POST", "/v1/leases/%s/keepalive", ""},
-		{"PUT", "/v1/kv/x?lease=%s", `{"value":"1","lease":"%s"}`}, {"POST", "/v1/locks/mine", `{"lease":"%s"}`}, {"POST", "/v1/elections/mine", `{"lease":"%s","value":"1"}`},
+		{"GET", "/v1/leases/%s", ""},
+		{"GET", "/v1/leases/%s?keys=true", ""},
+		{"DELETE", "/v1/leases/%s", ""},
+		{"POST", "/v1/leases/%s/keepalive", ""},
+		{"PUT", "/v1/kv/x?lease=%s", `{"value":"1","lease":"%s"}`},
+		{"POST", "/v1/locks/mine", `{"lease":"%s"}`},
+		{"POST", "/v1/elections/mine", `{"lease":"%s","value":"1"}`},
 		{"POST", "/v1/leases/keepalive", `{"ids":["%s"]}`},
-		{"DELETE", "/v1/locks/guarded?lease=%s", ""}, {"DELETE", "/v1/elections/chosen?lease=%s", ""},
+		{"DELETE", "/v1/locks/guarded?lease=%s", ""},
+		{"DELETE", "/v1/elections/chosen?lease=%s", ""},
 	} {
 		of := func(id string) answer {
 			return alices.do(t, call[0], strings.ReplaceAll(call[1], "%s", id), strings.ReplaceAll(call[2], "%s", id))
@@ -259,8 +265,11 @@ func TestCursorsAndKeysOfAnotherGiveNothing(t *testing.T) {
 	before := look()
 	const once = "Idempotency-Key: one-and-the-same"
 	for _, call := range [][3]string{
-		{"PUT", "/v1/kv/once", `{"value":"1"}`}, {"DELETE", "/v1/kv/shared", ""}, {"POST", "/v1/txn", `{"then":[{"put":{"key":"txn","value":"1"}}]}`},
-		{"POST", "/v1/leases", `{"ttl":60}`}, {"POST", "/v1/locks/once", `{"ttl":60}`},
+		{"PUT", "/v1/kv/once", `{"value":"1"}`},
+		{"DELETE", "/v1/kv/shared", ""},
+		{"POST", "/v1/txn", `{"then":[{"put":{"key":"txn","value":"1"}}]}`},
+		{"POST", "/v1/leases", `{"ttl":60}`},
+		{"POST", "/v1/locks/once", `{"ttl":60}`},
 	} {
 		key := once + call[0] + strings.ReplaceAll(call[1], "/", "-")
 		first := bobs.do(t, call[0], call[1], call[2], key).want(t, "bob's", 200, 201)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -138,7 +139,7 @@ func (h *hammer) connection(ctx context.Context, number int) result {
 		case err != nil:
 			r.statuses["error"]++
 		default:
-			r.statuses[fmt.Sprint(status)]++
+			r.statuses[strconv.Itoa(status)]++
 		}
 		if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 			r.refused = append(r.refused, time.Since(began))
