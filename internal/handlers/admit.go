@@ -16,12 +16,14 @@ func (a *API) admit(c *call) error {
 	if a.options.Gate == nil || c.route.open || c.route.login || c.route.unserved {
 		return nil
 	}
-	if len(c.r.Header["Authorization"]) > 1 {
-		return a.challenge(c, problem.New(problem.Unauthenticated, "the request has more than one Authorization header").AtParameter("Authorization"))
+	shown, err := c.credentials()
+	anonymous := err == nil && shown.Authorization == ""
+	var caller *authz.Caller
+	if err == nil {
+		caller, err = a.options.Gate.Admit(c.ctx(), shown)
 	}
-	caller, err := a.options.Gate.Admit(c.ctx(), credentials(c.r))
 	if err != nil {
-		return a.challenge(c, err)
+		return a.turnAway(c, err, anonymous)
 	}
 	c.become(caller)
 	if c.route.verb != 0 {
@@ -43,10 +45,37 @@ func (c *call) become(caller *authz.Caller) {
 	c.received = c.r
 }
 
-// credentials are what the request shows.
-func credentials(r *http.Request) authn.Credentials {
-	at, _ := netip.ParseAddrPort(r.RemoteAddr) // a listener that is no IP's has none
-	return authn.Credentials{Authorization: r.Header.Get("Authorization"), TLS: r.TLS, Remote: at.Addr()}
+// credentials are what the request shows, in one way.
+func (c *call) credentials() (authn.Credentials, error) {
+	at, _ := netip.ParseAddrPort(c.r.RemoteAddr) // a listener that is no IP's has none
+	shown := authn.Credentials{TLS: c.r.TLS, Remote: at.Addr()}
+	all := c.r.Header["Authorization"]
+	if c.route.sockets && isSocket(c.r) {
+		offered, err := offeredTokens(c.r.Header)
+		if err != nil {
+			return shown, err
+		}
+		all = append(offered, all...)
+	}
+	if len(all) > 1 {
+		return shown, problem.New(problem.Unauthenticated, "the request shows credentials more than once").AtParameter("Authorization")
+	}
+	if len(all) == 1 {
+		shown.Authorization = all[0]
+	}
+	return shown, nil
+}
+
+// turnAway answers a caller who cannot be let in. Those whose scripts would see nothing of a status are told by the stream.
+func (a *API) turnAway(c *call, err error, anonymous bool) error {
+	e := problem.From(err)
+	if !c.route.sockets || !isSocket(c.r) {
+		return a.challenge(c, err)
+	}
+	refusal := &authz.Refusal{Err: err, Anonymous: anonymous && e.Code == problem.Unauthenticated}
+	c.r = c.r.WithContext(authz.WithRefusal(c.r.Context(), refusal))
+	c.received = c.r
+	return nil
 }
 
 // challenge says with a refusal what would be accepted. A page's script is not sent Basic: its browser would ask its user

@@ -32,8 +32,9 @@ type Cursor struct {
 	// heard is when it last got a message, in nanoseconds since the epoch.
 	heard atomic.Int64
 
-	mu   sync.Mutex // the innermost lock; it guards what follows
-	feed *feed
+	mu     sync.Mutex // the innermost lock; it guards what follows
+	access access     // on whose behalf it reads
+	feed   *feed
 	// first are messages that come before all others.
 	first []message
 	snap  *snapshot // under way
@@ -85,7 +86,7 @@ func (c *Cursor) read(dst []byte, f framer) ([]byte, readState) {
 		return dst, readOver
 	}
 	c.mu.Lock()
-	first, snap, feed, over, end := c.first, c.snap, c.feed, c.ended, c.end
+	first, snap, feed, scope, over, end := c.first, c.snap, c.feed, c.access.scope, c.ended, c.end
 	c.first = nil
 	c.mu.Unlock()
 	for _, m := range first {
@@ -103,7 +104,7 @@ func (c *Cursor) read(dst []byte, f framer) ([]byte, readState) {
 		}
 		return dst, readIdle
 	}
-	if feed == nil { // it is being moved
+	if feed == nil || c.moves(feed, scope) { // it is on its way to another one
 		return dst, readIdle
 	}
 	return c.follow(dst, f, feed)

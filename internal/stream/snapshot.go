@@ -145,7 +145,7 @@ func (s *snapshot) walk(ctx context.Context, revision int64) error {
 	if r.one() {
 		end = keyrange.After(r.Start)
 	}
-	in := scan.New(h.store, wire.RangeRequest{Key: r.Start, End: end, Revision: revision, KeysOnly: r.form.options.KeysOnly}, stepTimeout)
+	in := scan.New(s.cursor.who().store, wire.RangeRequest{Key: r.Start, End: end, Revision: revision, KeysOnly: r.form.options.KeysOnly}, stepTimeout)
 	var tail []byte
 	for kv, err := range in.All(ctx) {
 		if err != nil {

@@ -13,10 +13,13 @@ import (
 // stepTimeout bounds each question that is put to etcd for a subscription.
 const stepTimeout = 10 * time.Second
 
-// subscribe begins a watch. When it returns without an error the start is known to be right: a linearizable read has told
+// subscribe begins a watch on behalf of somebody who may. When it returns without an error the start is known to be right: a linearizable read has told
 // where the store is, the start is not compacted, and etcd has accepted a watch, or an open feed has what is needed.
 // Nothing of the watch is kept when it fails.
-func (h *Hub) subscribe(ctx context.Context, r *Request, requestID string, wake func(*Cursor)) (*Cursor, error) {
+func (h *Hub) subscribe(ctx context.Context, who access, r *Request, requestID string, wake func(*Cursor)) (*Cursor, error) {
+	if err := who.may(r); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	leave, err := h.admit(ctx)
@@ -24,12 +27,12 @@ func (h *Hub) subscribe(ctx context.Context, r *Request, requestID string, wake 
 		return nil, err
 	}
 	defer leave()
-	c := h.newCursor(r, requestID, wake)
+	c := h.newCursor(who, r, requestID, wake)
 	if c.epoch, err = h.checkEpoch(ctx, r.Epoch); err != nil {
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		if c.present, err = h.revision(ctx, r); err == nil {
+		if c.present, err = c.revision(ctx); err == nil {
 			err = h.place(ctx, c, c.present)
 		}
 		if err == nil {
@@ -103,9 +106,10 @@ func epochChanged() *problem.Error {
 }
 
 // revision asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
-func (h *Hub) revision(ctx context.Context, r *Request) (int64, error) {
+func (c *Cursor) revision(ctx context.Context) (int64, error) {
+	h := c.hub
 	floor := h.epoch.Highest()
-	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, CountOnly: true})
+	answer, err := c.who().store.Range(ctx, &wire.RangeRequest{Key: c.request.Start, CountOnly: true})
 	if err != nil {
 		return 0, err
 	}
@@ -147,7 +151,7 @@ func (h *Hub) enter(ctx context.Context, f *feed, c *Cursor, start, present int6
 		return err
 	}
 	if !covered {
-		if err := h.reachable(ctx, c.request, start, present); err != nil {
+		if err := c.reachable(ctx, start, present); err != nil {
 			return err
 		}
 	}
@@ -168,7 +172,7 @@ func (h *Hub) rejoin(ctx context.Context, c *Cursor) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	c.detach()
-	present, err := h.revision(ctx, c.request)
+	present, err := c.revision(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -202,7 +206,7 @@ func (c *Cursor) move(next int64) bool {
 func (h *Hub) joinAgain(ctx context.Context, c *Cursor, next int64) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	present, err := h.revision(ctx, c.request)
+	present, err := c.revision(ctx)
 	if err != nil {
 		return err
 	}
@@ -210,25 +214,25 @@ func (h *Hub) joinAgain(ctx context.Context, c *Cursor, next int64) error {
 }
 
 // reachable refuses a start that is compacted, or so far back that it would cost etcd too much.
-func (h *Hub) reachable(ctx context.Context, r *Request, start, present int64) error {
-	if present-start >= h.options.MaxCatchupRevisions {
-		return tooFarBehind(h.options.MaxCatchupRevisions)
+func (c *Cursor) reachable(ctx context.Context, start, present int64) error {
+	if most := c.hub.options.MaxCatchupRevisions; present-start >= most {
+		return tooFarBehind(most)
 	}
-	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, Revision: start, CountOnly: true})
+	answer, err := c.who().store.Range(ctx, &wire.RangeRequest{Key: c.request.Start, Revision: start, CountOnly: true})
 	if err == nil {
 		answer.Free()
 		return nil
 	}
 	if problem.From(err).Code == problem.Compacted {
-		return h.compacted(ctx, r, start, err)
+		return c.compacted(ctx, start, err)
 	}
 	return err
 }
 
 // compacted adds the revision of the compaction, which etcd tells only to a watch.
-func (h *Hub) compacted(ctx context.Context, r *Request, start int64, cause error) error {
+func (c *Cursor) compacted(ctx context.Context, start int64, cause error) error {
 	told := make(verdict, 2) // accepted, and then refused
-	watch := h.store.Watch(etcdclient.WatchRequest{Key: r.Start, Revision: start, Alone: true}, told)
+	watch := c.who().store.Watch(etcdclient.WatchRequest{Key: c.request.Start, Revision: start, Alone: true}, told)
 	defer watch.Stop()
 	for {
 		select {
