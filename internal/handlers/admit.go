@@ -17,13 +17,24 @@ func (a *API) admit(c *call) error {
 		return nil
 	}
 	shown, err := c.credentials()
-	anonymous := err == nil && shown.Authorization == ""
-	var caller *authz.Caller
+	ticket, ticketed := "", false
 	if err == nil {
+		ticket, ticketed, err = c.ticket()
+	}
+	if err == nil && ticketed && shown.Authorization != "" {
+		err = shownTwice()
+	}
+	if err != nil {
+		return a.turnAway(c, err, false)
+	}
+	var caller *authz.Caller
+	if ticketed {
+		caller, err = a.redeem(c, ticket)
+	} else {
 		caller, err = a.options.Gate.Admit(c.ctx(), shown)
 	}
 	if err != nil {
-		return a.turnAway(c, err, anonymous)
+		return a.turnAway(c, err, !ticketed && shown.Authorization == "")
 	}
 	c.become(caller)
 	if c.route.verb != 0 {
@@ -58,7 +69,7 @@ func (c *call) credentials() (authn.Credentials, error) {
 		all = append(offered, all...)
 	}
 	if len(all) > 1 {
-		return shown, problem.New(problem.Unauthenticated, "the request shows credentials more than once").AtParameter("Authorization")
+		return shown, shownTwice()
 	}
 	if len(all) == 1 {
 		shown.Authorization = all[0]
@@ -66,10 +77,15 @@ func (c *call) credentials() (authn.Credentials, error) {
 	return shown, nil
 }
 
+func shownTwice() *problem.Error {
+	return problem.New(problem.Unauthenticated, "the request shows credentials more than once").AtParameter("Authorization")
+}
+
 // turnAway answers a caller who cannot be let in. Those whose scripts would see nothing of a status are told by the stream.
 func (a *API) turnAway(c *call, err error, anonymous bool) error {
 	e := problem.From(err)
-	if !c.route.sockets || !isSocket(c.r) {
+	passes := c.route.sockets && isEventSource(c.r) && e.Code.Info().Retryable // any status would be final for an EventSource
+	if !passes && (!c.route.sockets || !isSocket(c.r)) {
 		return a.challenge(c, err)
 	}
 	refusal := &authz.Refusal{Err: err, Anonymous: anonymous && e.Code == problem.Unauthenticated}

@@ -100,6 +100,7 @@ func table() []route {
 		{method: "POST", pattern: "/v1/auth/enable", operation: "enableAuth", handle: (*API).enableAuth, writes: true, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/auth/disable", operation: "disableAuth", handle: (*API).disableAuth, writes: true, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/auth/login", operation: "login", handle: (*API).login, writes: true, login: true},
+		{method: "POST", pattern: "/v1/auth/tickets", operation: "issueTicket", handle: (*API).issueTicket, writes: true},
 		{method: "GET", pattern: "/v1/users", operation: "listUsers", handle: (*API).listUsers, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/users", operation: "addUser", handle: (*API).addUser, writes: true, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/users/{name}", operation: "getUser", handle: (*API).getUser, verb: authz.Admin},

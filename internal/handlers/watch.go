@@ -1,10 +1,13 @@
 package handlers
 
 import (
+	"context"
+	"errors"
 	"net/http"
 
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/query"
+	"github.com/etcdrest/etcdrest/internal/ticket"
 )
 
 // Watches answers the routes that watch; *stream.Hub satisfies it. An error means that nothing has been written. The request
@@ -37,6 +40,9 @@ func (a *API) watch(c *call) error {
 		return err
 	}
 	c.answered, c.status = true, begun.status
+	if errors.Is(context.Cause(c.ctx()), ticket.ErrTaken) {
+		panic(http.ErrAbortHandler) // a clean end of the answer would pass for the end of the watch
+	}
 	return nil
 }
 

@@ -26,12 +26,12 @@ const room = 64 << 10
 
 // serveLines serves a watch until it ends or the caller goes away.
 func (h *Hub) serveLines(w http.ResponseWriter, r *http.Request, request *Request, transport string) error {
-	if refused := authz.RefusalOf(r.Context()); refused != nil {
-		return refused.Err
-	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	s := &lines{connection: h.connect(w, r, transport), cancel: cancel, ready: make(chan struct{}, 1)}
+	if refused := authz.RefusalOf(r.Context()); refused != nil {
+		return s.refuse(w, refused.Err)
+	}
 	err := s.open(ctx, request)
 	if err != nil {
 		return s.refuse(w, err)
