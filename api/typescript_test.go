@@ -95,7 +95,7 @@ func member(s yaml.MapSlice, name string) any {
 	return nil
 }
 
-// typeOf gives the TypeScript of a schema: a reference, a choice of texts, a list, or a type of JSON.
+// typeOf gives the TypeScript of a schema: a reference, a choice of texts or of schemas, a list, or a type of JSON.
 func typeOf(s yaml.MapSlice) string {
 	if ref, _ := member(s, "$ref").(string); ref != "" {
 		return ref[strings.LastIndexByte(ref, '/')+1:]
@@ -103,17 +103,29 @@ func typeOf(s yaml.MapSlice) string {
 	if choice, _ := member(s, "enum").([]any); choice != nil {
 		return alternatives(choice)
 	}
+	if choice, _ := member(s, "oneOf").([]any); choice != nil {
+		return either(choice)
+	}
 	switch kind, _ := member(s, "type").(string); kind {
 	case "integer", "number":
 		return "number"
 	case "array":
 		items, _ := member(s, "items").(yaml.MapSlice)
 		return "Array<" + typeOf(items) + ">"
-	case "string", "boolean":
+	case "string", "boolean", "null":
 		return kind
 	default:
 		return "unknown"
 	}
+}
+
+// either gives the union of what a schema chooses from.
+func either(choice []any) string {
+	types := make([]string, len(choice))
+	for i, s := range choice {
+		types[i] = typeOf(s.(yaml.MapSlice))
+	}
+	return strings.Join(types, " | ")
 }
 
 func alternatives(choice []any) string {

@@ -100,10 +100,11 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	hub := stream.New(client, epochs, watching) //nolint:contextcheck // the hub has a life of its own, which Close ends
 	defer hub.Close()
 	if door != nil {
-		door.changed = append(door.changed, hub.Rejudge)
+		door.changed = append(door.changed, func(context.Context) { hub.Rejudge() })
 	}
 	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
 		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
+		AdvertiseURL: c.AdvertiseURL,
 	})
 	if err != nil {
 		return err
@@ -113,11 +114,13 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	options := handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
 		MaxBodyBytes: c.MaxBodyBytes, MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		MaxRequests: c.MaxRequests, MaxBytes: c.MaxBytesInFlight,
 		Version: readBuild().version, Logger: log, Observer: requests,
 		Watches: hub, Compat: v3, Epoch: epochs,
 	}
 	if door != nil {
 		options.Gate = door.gate
+		door.changed = append(door.changed, func(ctx context.Context) { v3.Rejudge(ctx, door.gate.Again) })
 	}
 	api, err := handlers.New(client, options)
 	if err != nil {
@@ -198,7 +201,7 @@ func connect(c Config, log *slog.Logger) (*etcdclient.Client, error) {
 		return nil, err
 	}
 	return etcdclient.New(etcdclient.Config{
-		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig,
+		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig, MaxCalls: int(c.MaxCalls),
 		Username: c.EtcdUser, Password: password, Logger: log,
 	})
 }

@@ -5,8 +5,8 @@ package authn
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -97,7 +97,7 @@ func (c *Chain) unknown(shown Credentials) error {
 	var reasons []string
 	for _, m := range c.methods {
 		if d, ok := m.(decliner); ok {
-			if reason := d.declines(shown); reason != "" {
+			if reason := d.declines(shown); reason != "" && !slices.Contains(reasons, reason) {
 				reasons = append(reasons, reason)
 			}
 		}
@@ -109,7 +109,7 @@ func (c *Chain) unknown(shown Credentials) error {
 	case shown.Authorization != "":
 		detail = "the Authorization header holds nothing that this gateway takes"
 	}
-	return problem.New(problem.Unauthenticated, "%s", detail).WithHint("%s", c.hint()).Because(errors.New("no method took the credentials"))
+	return problem.New(problem.Unauthenticated, "%s", detail).WithHint("%s", c.hint())
 }
 
 // hint says what would be taken.
@@ -153,6 +153,30 @@ func (c *Chain) Challenges() []string {
 		}
 	}
 	return all
+}
+
+// Adopt takes over the keys that a former chain has fetched from the same addresses, so that a configuration which is read
+// again while an issuer is down shuts nobody out. It is called before Run.
+func (c *Chain) Adopt(former *Chain) {
+	for _, m := range c.methods {
+		for _, f := range former.methods {
+			source, is := fetched(m)
+			other, was := fetched(f)
+			if is && was {
+				source.adopt(other)
+			}
+		}
+	}
+}
+
+// fetched gives the source of a method whose keys are fetched.
+func fetched(m Method) (*JWKSURL, bool) {
+	j, ok := m.(*JWT)
+	if !ok {
+		return nil, false
+	}
+	source, ok := j.keys.(*JWKSURL)
+	return source, ok
 }
 
 // Run keeps the methods' keys up to date until ctx ends, and has ended everything it started when it returns.

@@ -15,6 +15,8 @@ const (
 // An entry counts until the credential expires, and as long as the keys that it was verified with are the present ones. Only
 // good credentials are kept, so nobody fills it who has none. It is safe for concurrent use.
 type cache struct {
+	maxEntries, maxBytes int
+
 	mu      sync.Mutex
 	entries map[[32]byte]*cached
 	ring    cached // ring.next was used last, ring.previous is the next to go
@@ -29,7 +31,7 @@ type cached struct {
 }
 
 func newCache() *cache {
-	c := &cache{entries: make(map[[32]byte]*cached)}
+	c := &cache{maxEntries: maxCached, maxBytes: maxCachedBytes, entries: make(map[[32]byte]*cached)}
 	c.ring.next, c.ring.previous = &c.ring, &c.ring
 	return c
 }
@@ -62,7 +64,7 @@ func (c *cache) put(p *Principal, keys *KeySet, size int) {
 	c.entries[p.Digest] = e
 	c.bytes += size
 	c.link(e)
-	for len(c.entries) > maxCached || c.bytes > maxCachedBytes {
+	for len(c.entries) > c.maxEntries || c.bytes > c.maxBytes {
 		c.drop(c.ring.previous)
 	}
 }

@@ -40,14 +40,10 @@ type KeySet struct {
 // maxKeys bounds a set; issuers have two to five keys.
 const maxKeys = 64
 
-// newKeySet makes a set. Two keys of one name, or secrets among public keys, would leave open what a token means.
+// newKeySet makes a set. Two keys of one name would leave open what a token means.
 func newKeySet(keys []*Key) (*KeySet, error) {
 	s := &KeySet{keys: keys, byID: make(map[string]*Key, len(keys))}
-	secrets := 0
 	for _, k := range keys {
-		if k.algorithm.kty == "oct" {
-			secrets++
-		}
 		if k.id == "" {
 			continue
 		}
@@ -61,8 +57,6 @@ func newKeySet(keys []*Key) (*KeySet, error) {
 		return nil, errors.New("there is no key that can be used")
 	case len(keys) > maxKeys:
 		return nil, fmt.Errorf("there are %d keys; %d can be taken", len(keys), maxKeys)
-	case secrets > 0 && secrets < len(keys):
-		return nil, errors.New("there are secrets among the public keys")
 	}
 	return s, nil
 }

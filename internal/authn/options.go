@@ -76,9 +76,11 @@ func (o *opener) order(before []Options, e *Options) {
 		switch b := &before[i]; {
 		case b.Kind == KindEtcd && e.Kind == KindJWT:
 			o.fault("", "etcd stands before it and takes every token; put jwt before etcd")
+			return
 		case b.Kind != e.Kind:
 		case e.Kind != KindJWT:
 			o.fault("", "%s is there twice; once is enough", e.Kind)
+			return
 		case e.Issuer == b.Issuer && e.Issuer != "":
 			o.fault("issuer", "auth[%d] has the same issuer, and has the last word about its tokens", i)
 		}
@@ -178,9 +180,9 @@ func (o *opener) keys(k *KeysOptions) KeySource {
 			o.fault("keys.jwks_file", "%v", err)
 		}
 	case k.PEM != nil:
-		source = o.fileKeys("keys.pem", k.PEM, FileKey.loadPEM)
+		source = o.fileKeys("keys.pem", k.PEM, FileKey.loadPEM, NewPEMKeys)
 	default:
-		source = o.fileKeys("keys.secret", k.Secret, FileKey.loadSecret)
+		source = o.fileKeys("keys.secret", k.Secret, FileKey.loadSecret, NewSecretKeys)
 	}
 	return source
 }
@@ -204,7 +206,9 @@ func (o *opener) algorithms(k *KeysOptions) {
 }
 
 // fileKeys tells the faults of each file at its own path.
-func (o *opener) fileKeys(path string, files []FileKey, load func(FileKey) (*Key, error)) KeySource {
+func (o *opener) fileKeys(
+	path string, files []FileKey, load func(FileKey) (*Key, error), open func([]FileKey, *slog.Logger) (KeySource, error),
+) KeySource {
 	faults := len(o.faults)
 	for i, f := range files {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -217,7 +221,7 @@ func (o *opener) fileKeys(path string, files []FileKey, load func(FileKey) (*Key
 	if len(o.faults) > faults {
 		return nil
 	}
-	source, err := newKeyFiles(files, load, o.log)
+	source, err := open(files, o.log)
 	if err != nil {
 		o.fault(path, "%v", err)
 	}

@@ -1,7 +1,9 @@
 package authz
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
@@ -18,6 +20,7 @@ type Caller struct {
 
 	grants []Grant
 	rights rights
+	usage  *Usage
 	client *etcdclient.Client
 	store  *Store
 	// tag marks the caller's leases; tagged is false for one who may see everybody's.
@@ -59,6 +62,9 @@ func (c *Caller) ID() string {
 	}
 	return string(p.Kind) + "\x00" + p.Issuer + "\x00" + p.Name
 }
+
+// Usage is what the caller uses at this gateway, over all his credentials.
+func (c *Caller) Usage() *Usage { return c.usage }
 
 // Unlimited tells whether the caller may do everything, everywhere, so that nothing needs to be judged.
 func (c *Caller) Unlimited() bool { return len(c.Namespace) == 0 && c.rights.everything() }
@@ -114,4 +120,14 @@ func With(ctx context.Context, c *Caller) context.Context {
 func From(ctx context.Context) *Caller {
 	c, _ := ctx.Value(contextKey{}).(*Caller)
 	return c
+}
+
+// Owns tells whether a lease is the caller's, or he may see everybody's.
+func (c *Caller) Owns(lease int64) bool { return !c.tagged || c.tag.owns(lease) }
+
+// Same tells whether two judgements of one principal give him the same: namespace, grants and identity at etcd.
+func (c *Caller) Same(o *Caller) bool {
+	return c.Scope() == o.Scope() && slices.EqualFunc(c.grants, o.grants, func(a, b Grant) bool {
+		return a.Verbs == b.Verbs && bytes.Equal(a.Prefix, b.Prefix)
+	})
 }

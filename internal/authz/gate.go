@@ -30,6 +30,8 @@ type Gate struct {
 	policy  *Policy
 	// known are the callers by their credential's digest.
 	known map[callerKey]*Caller
+	// usages are what they use, by their ids.
+	usages map[string]*Usage
 }
 
 type callerKey struct {
@@ -42,7 +44,7 @@ const mostKnown = 10_000
 
 // NewGate makes a gate before a client, whose identity is the gateway's own.
 func NewGate(client *etcdclient.Client, methods Methods, policy *Policy) *Gate {
-	return &Gate{client: client, methods: methods, policy: policy, known: make(map[callerKey]*Caller)}
+	return &Gate{client: client, methods: methods, policy: policy, known: make(map[callerKey]*Caller), usages: make(map[string]*Usage)}
 }
 
 // Replace has everybody judged by other methods and another policy from now on. Those who are inside stay until they are
@@ -140,8 +142,32 @@ func (g *Gate) decide(ctx context.Context, policy *Policy, p *authn.Principal) (
 	if err != nil {
 		return nil, err
 	}
-	c.until = until
+	c.until, c.usage = until, g.usageOf(c)
 	return c, nil
+}
+
+// forgottenAfter is how long what a caller uses is remembered when he uses nothing.
+const forgottenAfter = 10 * time.Minute
+
+// usageOf gives what the caller uses. Other limits than before begin anew.
+func (g *Gate) usageOf(c *Caller) *Usage {
+	id, now := c.ID(), time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u := g.usages[id]
+	if u == nil || u.limits != c.Limits {
+		u = newUsage(c.Limits)
+		if len(g.usages) >= mostKnown {
+			for other, unused := range g.usages {
+				if unused.idle() && now.Unix()-unused.used.Load() > int64(forgottenAfter/time.Second) {
+					delete(g.usages, other)
+				}
+			}
+		}
+		g.usages[id] = u
+	}
+	u.used.Store(now.Unix())
+	return u
 }
 
 // refusedByEtcd tells what etcd refused apart from why it could not be asked: nothing was done either way.

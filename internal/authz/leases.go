@@ -11,7 +11,7 @@ import (
 
 // mine refuses a lease of somebody else the way etcd refuses one that does not exist.
 func (s *Store) mine(id int64) error {
-	if !s.caller.tagged || s.caller.tag.owns(id) {
+	if s.caller.Owns(id) {
 		return nil
 	}
 	return etcdclient.LeaseNotFound()
@@ -20,14 +20,37 @@ func (s *Store) mine(id int64) error {
 // mostTries is how often another id is chosen for a lease, when one of 8 million is taken.
 const mostTries = 8
 
-// LeaseGrant is etcdclient's. Callers whose leases are told apart by their ids cannot choose one.
+// MayChooseLeases refuses a caller whose leases are told apart by their ids, which the gateway therefore chooses.
+func (c *Caller) MayChooseLeases() error {
+	if c.tagged {
+		return foreignID()
+	}
+	return nil
+}
+
+// NewLeaseID chooses an id for a lease of the caller's; 0 when any will do.
+func (c *Caller) NewLeaseID() int64 {
+	if c.tagged {
+		return c.tag.newID()
+	}
+	return 0
+}
+
+func foreignID() *problem.Error {
+	return problem.New(problem.PermissionDenied, "the ids of the caller's leases are chosen by the gateway; leave id out").
+		WithOutcome(problem.NotApplied)
+}
+
+// LeaseGrant is etcdclient's. The lease of a caller whose leases are told apart by their ids has one of those.
 func (s *Store) LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error) {
 	if !s.caller.tagged {
 		return s.etcd.LeaseGrant(ctx, ttl, id)
 	}
 	if id != 0 {
-		return etcdclient.Lease{}, problem.New(problem.PermissionDenied, "the ids of the caller's leases are chosen by the gateway; leave id out").
-			WithOutcome(problem.NotApplied)
+		if !s.caller.tag.owns(id) {
+			return etcdclient.Lease{}, foreignID()
+		}
+		return s.etcd.LeaseGrant(ctx, ttl, id)
 	}
 	for try := 1; ; try++ {
 		lease, err := s.etcd.LeaseGrant(ctx, ttl, s.caller.tag.newID())

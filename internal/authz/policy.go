@@ -150,14 +150,5 @@ func holds(claim any, wanted []string) bool {
 	return false
 }
 
-// Everybody is the policy of a gateway that asks nobody: everything is granted to everyone.
-func Everybody() *Policy {
-	p, err := NewPolicy([]Rule{{Grants: []Grant{{Verbs: All}}}})
-	if err != nil {
-		panic(err) // the rule is right
-	}
-	return p
-}
-
 // aWhile is how long a decision about a caller is kept that somebody else could change meanwhile.
 const aWhile = 10 * time.Second

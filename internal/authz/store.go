@@ -119,9 +119,19 @@ func (s *Store) mayTxn(t *wire.TxnRequest) error {
 	return nil
 }
 
+// tooManyKeys refuses what may have etcd work on more keys than the caller may in one request.
+func tooManyKeys(detail string, most int64) error {
+	return problem.New(problem.ResultTooLarge, detail, most).With("limit", most).WithOutcome(problem.NotApplied).
+		WithHint("keys_per_request in the gateway's policy bounds it")
+}
+
 func (s *Store) mayOp(op *wire.Op) error {
 	switch {
 	case op.Range != nil:
+		if most := s.caller.Limits.KeysPerRequest; most > 0 && len(op.Range.End) > 0 && !op.Range.CountOnly &&
+			(op.Range.Limit == 0 || op.Range.Limit > most) {
+			return tooManyKeys("a range in a transaction needs a limit of at most %d", most)
+		}
 		return s.mayRange(op.Range)
 	case op.Put != nil:
 		return s.mayPut(op.Put)
@@ -204,3 +214,6 @@ func (s *Store) Authenticated() bool { return s.caller.client.Authenticated() }
 func (s *Store) AuthRevision(ctx context.Context) (uint64, error) {
 	return s.caller.client.AuthRevision(ctx)
 }
+
+// WatchFaults are what the watches of the present members lack.
+func (s *Store) WatchFaults() etcdclient.WatchFaults { return s.caller.client.WatchFaults() }

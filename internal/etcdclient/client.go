@@ -135,6 +135,13 @@ func (c *Client) Endpoints() []string { return append([]string(nil), c.pool.conf
 // Invoke makes a unary call, for the generated clients; request and answer are protobuf messages. A token in the outgoing
 // metadata of ctx (token or authorization) is the caller's own: the call shows that one and not the client's.
 func (c *Client) Invoke(ctx context.Context, full string, request, answer any, opts ...grpc.CallOption) error {
+	if r, ok := changesDowngrade(request); ok {
+		return c.changeDowngrade(ctx, full, r, answer, opts)
+	}
+	return c.invoke(ctx, full, request, answer, opts)
+}
+
+func (c *Client) invoke(ctx context.Context, full string, request, answer any, opts []grpc.CallOption) error {
 	m := lookup(full, request)
 	message, ok := request.(proto.Message)
 	if !ok {

@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
@@ -13,7 +14,7 @@ import (
 // admit finds out who calls and what he may do, before anything else is read of the request. What concerns the keys is
 // judged by the store that the call works on from then on (authz.Store).
 func (a *API) admit(c *call) error {
-	if a.options.Gate == nil || c.route.open || c.route.login || c.route.unserved {
+	if a.options.Gate == nil || c.route.open || c.route.login || c.route.unserved || a.logsIn(c) {
 		return nil
 	}
 	shown, err := c.credentials()
@@ -37,6 +38,9 @@ func (a *API) admit(c *call) error {
 		return a.turnAway(c, err, !ticketed && shown.Authorization == "")
 	}
 	c.become(caller)
+	if err := c.count(); err != nil {
+		return a.turnAway(c, err, false)
+	}
 	if c.route.verb != 0 {
 		return caller.Has(c.route.verb)
 	}
@@ -73,6 +77,8 @@ func (c *call) credentials() (authn.Credentials, error) {
 	}
 	if len(all) == 1 {
 		shown.Authorization = all[0]
+	} else if c.route.compat {
+		shown.Authorization = offeredToken(c.r.Header)
 	}
 	return shown, nil
 }
@@ -92,6 +98,27 @@ func (a *API) turnAway(c *call, err error, anonymous bool) error {
 	c.r = c.r.WithContext(authz.WithRefusal(c.r.Context(), refusal))
 	c.received = c.r
 	return nil
+}
+
+// logsIn tells whether the call is etcd's own way of becoming known, for callers whom etcd knows.
+func (a *API) logsIn(c *call) bool {
+	if !c.route.compat || !slices.Contains(a.options.Gate.Kinds(), authn.KindEtcd) {
+		return false
+	}
+	switch c.r.URL.Path {
+	case "/v3/auth/authenticate", "/v3beta/auth/authenticate", "/v3alpha/auth/authenticate":
+		return true
+	}
+	return false
+}
+
+// offeredToken is the Authorization that a WebSocket of /v3 brings as its subprotocol: "Bearer, <token>".
+func offeredToken(h http.Header) string {
+	kind, token, _ := strings.Cut(strings.Join(h["Sec-Websocket-Protocol"], ","), ",")
+	if strings.TrimSpace(kind) != "Bearer" || strings.TrimSpace(token) == "" {
+		return ""
+	}
+	return "Bearer " + strings.TrimSpace(token)
 }
 
 // challenge says with a refusal what would be accepted. A page's script is not sent Basic: its browser would ask its user

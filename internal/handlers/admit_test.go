@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
 	"github.com/etcdrest/etcdrest/internal/authz"
@@ -251,4 +252,102 @@ func TestACallerIsToldWhoHeIs(t *testing.T) {
 	if a := open.do(t, "GET", "/v1/auth/methods", "").want(t, 200); !strings.Contains(string(a.body), `[{"kind":"none"}]`) {
 		t.Errorf("where nobody is asked: got %s", a.body)
 	}
+}
+
+// until sends a GET until it is answered with the status.
+func (g *gateway) until(t *testing.T, status int, path string, headers ...string) *answer {
+	t.Helper()
+	for began := time.Now(); ; {
+		a := g.do(t, "GET", path, "", headers...)
+		if a.status == status {
+			return a
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("GET %s: got %d for 20 s, want %d", path, a.status, status)
+		}
+	}
+}
+
+// admitted sends a GET until it is not refused for want of room, which the test's other requests may take.
+func (g *gateway) admitted(t *testing.T, path string, headers ...string) *answer {
+	t.Helper()
+	for {
+		if a := g.do(t, "GET", path, "", headers...); a.status != 429 && a.status != 503 {
+			return a
+		}
+	}
+}
+
+func TestLimitsOfACaller(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(
+		t,
+		authz.Rule{When: authz.When{Names: []string{"rate"}}, Grants: []authz.Grant{{Verbs: authz.All}}, Limits: authz.Limits{RequestsPerSecond: 0.1, Burst: 3}},
+		authz.Rule{When: authz.When{Names: []string{"one"}}, Grants: []authz.Grant{{Verbs: authz.All}}, Limits: authz.Limits{Concurrent: 1}},
+		authz.Rule{When: authz.When{Names: []string{"keys"}}, Grants: []authz.Grant{{Verbs: authz.All}}, Limits: authz.Limits{KeysPerRequest: 5}},
+		authz.Rule{When: authz.When{Names: []string{"bytes"}}, Grants: []authz.Grant{{Verbs: authz.All}}, Limits: authz.Limits{BytesInFlight: 1000}},
+	)
+	for i := range 3 {
+		a := g.do(t, "GET", "/v1/kv?limit=1", "", as("rate")).want(t, 200)
+		if got, want := a.header.Get("RateLimit"), fmt.Sprintf(`"requests";r=%d;`, 2-i); !strings.HasPrefix(got, want) {
+			t.Errorf("request %d: RateLimit %q; want %s…", i, got, want)
+		}
+	}
+	a := g.do(t, "GET", "/v1/kv?limit=1", "", as("rate"))
+	a.problem(t, 429, "rate_limited")
+	if a.header.Get("Retry-After") == "" || a.header.Get("RateLimit-Policy") != `"requests";q=3` {
+		t.Errorf("a refusal's headers: %v", a.header)
+	}
+	g.do(t, "GET", "/v1/kv?limit=1", "", as("op")).want(t, 200)
+
+	waits := make(chan *answer)
+	go func() { waits <- g.admitted(t, "/v1/kv/w?wait=30&after=0", as("one")) }()
+	g.until(t, 429, "/v1/kv?limit=1", as("one")) // the wait is under way
+	g.do(t, "PUT", "/v1/kv/w", `{"value":"1"}`, as("op")).want(t, 201)
+	(<-waits).want(t, 200)
+	g.until(t, 200, "/v1/kv?limit=1", as("one")) // the answer is out a moment before the call has ended
+
+	for i := range 8 {
+		g.do(t, "PUT", fmt.Sprintf("/v1/kv/k%d", i), `{"value":"1"}`, as("op")).want(t, 201)
+	}
+	doc := g.do(t, "GET", "/v1/kv?prefix=k&limit=100", "", as("keys")).want(t, 200).json(t)
+	if kvs, _ := doc["kvs"].([]any); len(kvs) != 5 || doc["more"] != true {
+		t.Errorf("a list: %v; want five keys and a cursor", doc)
+	}
+	g.do(t, "GET", "/v1/kv?prefix=k&order_by=value", "", as("keys")).problem(t, 413, "result_too_large")
+	lines := g.do(t, "GET", "/v1/export?prefix=k", "", as("keys")).lines(t)
+	if last := lines[len(lines)-1]; len(lines) != 6 || last["type"] != "error" {
+		t.Errorf("an export: %v; want five keys and an error", lines)
+	}
+	g.do(t, "DELETE", "/v1/kv?prefix=k", "", as("keys")).problem(t, 412, "too_many_deletes")
+	g.do(t, "POST", "/v1/txn", `{"then":[{"get":{"prefix":"k","limit":9}}]}`, as("keys")).problem(t, 413, "result_too_large")
+	g.do(t, "POST", "/v1/txn", `{"then":[{"get":{"prefix":"k","limit":5}}]}`, as("keys")).want(t, 200)
+
+	g.do(t, "PUT", "/v1/kv/b", `{"value":"`+strings.Repeat("x", 2000)+`"}`, as("bytes")).problem(t, 429, "rate_limited")
+	for range 5 {
+		g.do(t, "PUT", "/v1/kv/b", `{"value":"`+strings.Repeat("x", 500)+`"}`, as("bytes"))
+	}
+	g.do(t, "PUT", "/v1/kv/b", `{"value":"`+strings.Repeat("x", 500)+`"}`, as("bytes")).want(t, 200)
+}
+
+func TestAFullGatewayRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *handlers.Options) { o.MaxRequests, o.MaxBytes = 2, 1000 })
+	waits := make(chan *answer, 2)
+	for range 2 {
+		go func() { waits <- g.admitted(t, "/v1/kv/w?wait=30&after=0") }()
+	}
+	a := g.until(t, 503, "/v1/kv/x")
+	a.problem(t, 503, "overloaded")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("it does not say when to come back")
+	}
+	g.do(t, "GET", "/livez", "").want(t, 200)
+	if _, err := g.oracle.Put(t.Context(), "w", ""); err != nil {
+		t.Fatal(err)
+	}
+	(<-waits).want(t, 200)
+	(<-waits).want(t, 200)
+	g.do(t, "PUT", "/v1/kv/x", `{"value":"`+strings.Repeat("x", 2000)+`"}`).problem(t, 503, "overloaded")
+	g.do(t, "PUT", "/v1/kv/x", `{"value":"1"}`).want(t, 201)
 }

@@ -82,6 +82,9 @@ type Options struct {
 	// MaxBodyBytes bounds a JSON body (default 12 MiB), MaxValueBytes a raw body and every decoded value (default 2 MiB).
 	MaxBodyBytes  int64
 	MaxValueBytes int64
+	// MaxRequests bounds the requests under way, besides streams (default 2,000), MaxBytes the bytes of their bodies
+	// together (default 512 MiB): further ones are refused at once.
+	MaxRequests, MaxBytes int64
 	// RequestTimeout bounds a call that names no timeout= of its own (default 30 s).
 	RequestTimeout time.Duration
 	// Gate tells who calls and what he may do (default: nobody is asked, and everybody may do everything).
@@ -105,6 +108,8 @@ const (
 	defaultMaxBodyBytes   = 12 << 20
 	defaultMaxValueBytes  = 2 << 20
 	defaultRequestTimeout = 30 * time.Second
+	defaultMaxRequests    = 2000
+	defaultMaxBytes       = 512 << 20
 )
 
 // API serves the native API. It is safe for concurrent use; make it with New.
@@ -126,6 +131,8 @@ type API struct {
 	// scanning has room for the one scan of etcd's log that may run.
 	scanning chan struct{}
 	draining atomic.Bool
+	// requests are under way, and bytes of their bodies held.
+	requests, bytes atomic.Int64
 	// stopping ends when the gateway drains; calls that wait end with it.
 	stopping context.Context //nolint:containedctx // the life of the API itself, not of a call
 	stop     context.CancelFunc
@@ -138,6 +145,12 @@ func New(backend Backend, o Options) (*API, error) {
 	}
 	if o.MaxValueBytes == 0 {
 		o.MaxValueBytes = defaultMaxValueBytes
+	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = defaultMaxRequests
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = defaultMaxBytes
 	}
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = defaultRequestTimeout

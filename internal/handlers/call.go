@@ -29,13 +29,17 @@ type call struct {
 	store   Store
 	backend Backend
 	query   params
-	// hold is the caller's hold on the ticket of a stream; nil without one.
-	hold *ticket.Hold
+	// ticketHold is the caller's hold on the ticket of a stream; nil without one.
+	ticketHold *ticket.Hold
 
 	id      string
 	started time.Time
 	// waits says that the caller chose how long the call may take.
 	waits bool
+	// placed and counted say that the call counts among the requests under way, of the gateway and of its caller; held is how
+	// many bytes of its body do.
+	placed, counted bool
+	held            int64
 	// claim is the call's hold on its Idempotency-Key; nil without one.
 	claim *claim
 
@@ -127,7 +131,7 @@ func (c *call) readBody() ([]byte, error) {
 	if err := acceptJSON(c.r.Header); err != nil {
 		return nil, err
 	}
-	return readAll(c.w, c.r, c.api.options.MaxBodyBytes)
+	return c.readAll(c.api.options.MaxBodyBytes)
 }
 
 // decode reads the JSON body into the declared members.

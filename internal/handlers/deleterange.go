@@ -50,6 +50,9 @@ func (c *call) deletion() (d deletion, err error) {
 		return d, err
 	}
 	d.most = q.Integer("max_deleted", -1, 0, mostCounted)
+	if most := c.mostKeys(mostCounted); most < mostCounted && (d.most < 0 || d.most > most) {
+		d.most = most
+	}
 	d.dryRun = q.Boolean("dry_run")
 	if d.guard, err = c.condition(); err != nil {
 		return d, err

@@ -20,11 +20,15 @@ func (a *API) addMember(c *call) error {
 	if err := c.decode(peerURLs(&peers), kvjson.Bool("learner", &learner)); err != nil {
 		return err
 	}
+	return c.onceOnly(func() error { return c.addPeer(peers, learner) })
+}
+
+func (c *call) addPeer(peers []string, learner bool) error {
 	added, members, err := c.backend.MemberAdd(c.ctx(), peers, learner)
 	if err != nil {
 		return err
 	}
-	set(c.w.Header(), "Location", a.base()+"/v1/cluster/members/"+formatID(int64(added.ID))) //nolint:gosec // the bits are the id
+	set(c.w.Header(), "Location", c.api.base()+"/v1/cluster/members/"+formatID(int64(added.ID))) //nolint:gosec // the bits are the id
 	c.status = http.StatusCreated
 	c.openObject()
 	c.name("member")

@@ -35,15 +35,6 @@ func (c *call) queue() (*queue, error) {
 // key is where a lease stands. The package concurrency writes the id in hexadecimal, as short as it gets.
 func (q *queue) key(lease int64) []byte { return strconv.AppendInt(slices.Clip(q.prefix), lease, 16) }
 
-// lease is the one that stands at a key, 0 when the key does not say.
-func (q *queue) lease(key []byte) int64 {
-	id, err := strconv.ParseInt(string(bytes.TrimPrefix(key, q.prefix)), 16, 64)
-	if err != nil {
-		return 0
-	}
-	return id
-}
-
 // oldest reads who has it. The keys are enough: values may be large, and the key tells the lease.
 func (q *queue) oldest() *wire.RangeRequest {
 	return &wire.RangeRequest{
@@ -95,11 +86,7 @@ func (q *queue) held(holder wire.KeyValue) error {
 
 // appendPlace appends who stands at a key, as an object without its closing brace.
 func (q *queue) appendPlace(dst []byte, kv wire.KeyValue) []byte {
-	dst = kvjson.AppendName(append(dst, '{'), "owner_key", kv.Key, q.encoding)
-	if lease := q.lease(kv.Key); lease != 0 {
-		dst = kvjson.AppendID(append(dst, `,"lease":`...), lease)
-	}
-	return strconv.AppendInt(append(dst, `,"fencing_token":`...), kv.CreateRevision, 10)
+	return kvjson.AppendPlace(append(dst, '{'), kv, q.prefix, q.encoding)
 }
 
 // queueMember appends the name of the lock or election.
@@ -129,11 +116,12 @@ func (c *call) queueAnswer(q *queue, has, wait string, values bool) error {
 	c.queueMember(q)
 	if held {
 		c.name(has)
-		c.body = q.appendPlace(c.body, holder)
 		if values {
-			c.body = kvjson.AppendValue(append(c.body, ','), holder.Value, q.encoding)
+			c.body = kvjson.AppendLeader(c.body, holder, q.prefix, q.encoding)
+		} else {
+			c.body = append(q.appendPlace(c.body, holder), '}')
 		}
-		c.body = append(c.body, '}', ',')
+		c.body = append(c.body, ',')
 	}
 	c.name(wait)
 	c.waiting(q, &answer.Results[1].Range.KVs)

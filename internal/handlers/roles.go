@@ -30,12 +30,14 @@ func (a *API) addRole(c *call) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	header, err := c.backend.RoleAdd(c.ctx(), name)
-	if err != nil {
-		return err
-	}
-	c.created("/v1/roles/", name, header)
-	return nil
+	return c.onceOnly(func() error {
+		header, err := c.backend.RoleAdd(c.ctx(), name)
+		if err != nil {
+			return err
+		}
+		c.created("/v1/roles/", name, header)
+		return nil
+	})
 }
 
 // getRole answers GET /v1/roles/{role}.

@@ -24,6 +24,10 @@ type route struct {
 	writes bool
 	// follows answers a repeat from its idempotency record alone; the route takes an Idempotency-Key if it is set.
 	follows func(c *call, r *record) error
+	// resumes says that a repeat goes on with what an unfinished request has reserved (reservation.go).
+	resumes bool
+	// secret marks routes whose body holds a password.
+	secret bool
 	// open marks routes that may be asked under any Host and from any origin: health and pages to look at.
 	open bool
 	// long marks routes that live as long as they make progress: they bound each of their steps by the default time-out,
@@ -67,16 +71,16 @@ func table() []route {
 		{method: "GET", pattern: "/v1/search", operation: "searchKeys", handle: (*API).searchKeys, long: true},
 		{method: "GET", pattern: "/v1/watch", operation: "watch", handle: (*API).watch, live: true, sockets: true},
 		{method: "GET", pattern: "/v1/watch/poll", operation: "pollEvents", handle: (*API).pollEvents, live: true},
-		{method: "POST", pattern: "/v1/leases", operation: "grantLease", handle: (*API).grantLease, writes: true, verb: authz.Lease},
+		{method: "POST", pattern: "/v1/leases", operation: "grantLease", handle: (*API).grantLease, writes: true, follows: (*call).followsLease, resumes: true, verb: authz.Lease},
 		{method: "GET", pattern: "/v1/leases", operation: "listLeases", handle: (*API).listLeases, verb: authz.Lease},
 		{method: "POST", pattern: "/v1/leases/keepalive", operation: "keepLeases", handle: (*API).keepLeases, writes: true, verb: authz.Lease},
 		{method: "GET", pattern: "/v1/leases/{id}", operation: "getLease", handle: (*API).getLease, verb: authz.Lease},
 		{method: "DELETE", pattern: "/v1/leases/{id}", operation: "endLease", handle: (*API).endLease, writes: true, verb: authz.Lease},
 		{method: "POST", pattern: "/v1/leases/{id}/keepalive", operation: "keepLease", handle: (*API).keepLease, writes: true, verb: authz.Lease},
-		{method: "POST", pattern: "/v1/locks/{name}", operation: "acquireLock", handle: (*API).acquireLock, keyPrefix: "/v1/locks/", writes: true, verb: authz.Lock},
+		{method: "POST", pattern: "/v1/locks/{name}", operation: "acquireLock", handle: (*API).acquireLock, keyPrefix: "/v1/locks/", writes: true, follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
 		{method: "GET", pattern: "/v1/locks/{name}", operation: "getLock", handle: (*API).getLock, keyPrefix: "/v1/locks/", verb: authz.Lock},
 		{method: "DELETE", pattern: "/v1/locks/{name}", operation: "releaseLock", handle: (*API).releaseLock, keyPrefix: "/v1/locks/", writes: true, verb: authz.Lock},
-		{method: "POST", pattern: "/v1/elections/{name}", operation: "campaign", handle: (*API).campaign, keyPrefix: "/v1/elections/", writes: true, verb: authz.Lock},
+		{method: "POST", pattern: "/v1/elections/{name}", operation: "campaign", handle: (*API).campaign, keyPrefix: "/v1/elections/", writes: true, follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
 		{method: "GET", pattern: "/v1/elections/{name}", operation: "getElection", handle: (*API).getElection, keyPrefix: "/v1/elections/", verb: authz.Lock},
 		{method: "PUT", pattern: "/v1/elections/{name}", operation: "proclaim", handle: (*API).proclaim, keyPrefix: "/v1/elections/", writes: true, verb: authz.Lock},
 		{method: "DELETE", pattern: "/v1/elections/{name}", operation: "resign", handle: (*API).resign, keyPrefix: "/v1/elections/", writes: true, verb: authz.Lock},
@@ -87,7 +91,7 @@ func table() []route {
 		{method: "GET", pattern: "/v1/maintenance/hash", operation: "hashMembers", handle: (*API).hash, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/maintenance/snapshot", operation: "getSnapshot", handle: (*API).snapshot, long: true, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/cluster", operation: "getCluster", handle: (*API).getCluster, verb: authz.Admin},
-		{method: "POST", pattern: "/v1/cluster/members", operation: "addMember", handle: (*API).addMember, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/cluster/members", operation: "addMember", handle: (*API).addMember, writes: true, follows: (*call).followsOnceOnly, verb: authz.Admin},
 		{method: "PUT", pattern: "/v1/cluster/members/{id}", operation: "updateMember", handle: (*API).updateMember, writes: true, verb: authz.Admin},
 		{method: "DELETE", pattern: "/v1/cluster/members/{id}", operation: "removeMember", handle: (*API).removeMember, writes: true, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/cluster/members/{id}/promote", operation: "promoteMember", handle: (*API).promoteMember, writes: true, verb: authz.Admin},
@@ -102,14 +106,14 @@ func table() []route {
 		{method: "POST", pattern: "/v1/auth/login", operation: "login", handle: (*API).login, writes: true, login: true},
 		{method: "POST", pattern: "/v1/auth/tickets", operation: "issueTicket", handle: (*API).issueTicket, writes: true},
 		{method: "GET", pattern: "/v1/users", operation: "listUsers", handle: (*API).listUsers, verb: authz.Admin},
-		{method: "POST", pattern: "/v1/users", operation: "addUser", handle: (*API).addUser, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/users", operation: "addUser", handle: (*API).addUser, writes: true, follows: (*call).followsOnceOnly, secret: true, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/users/{name}", operation: "getUser", handle: (*API).getUser, verb: authz.Admin},
 		{method: "DELETE", pattern: "/v1/users/{name}", operation: "deleteUser", handle: (*API).deleteUser, writes: true, verb: authz.Admin},
 		{method: "PUT", pattern: "/v1/users/{name}/password", operation: "setPassword", handle: (*API).setPassword, writes: true, verb: authz.Admin},
 		{method: "PUT", pattern: "/v1/users/{name}/roles/{role}", operation: "grantRole", handle: (*API).grantRole, writes: true, verb: authz.Admin},
 		{method: "DELETE", pattern: "/v1/users/{name}/roles/{role}", operation: "revokeRole", handle: (*API).revokeRole, writes: true, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/roles", operation: "listRoles", handle: (*API).listRoles, verb: authz.Admin},
-		{method: "POST", pattern: "/v1/roles", operation: "addRole", handle: (*API).addRole, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/roles", operation: "addRole", handle: (*API).addRole, writes: true, follows: (*call).followsOnceOnly, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/roles/{role}", operation: "getRole", handle: (*API).getRole, verb: authz.Admin},
 		{method: "DELETE", pattern: "/v1/roles/{role}", operation: "deleteRole", handle: (*API).deleteRole, writes: true, verb: authz.Admin},
 		{method: "PUT", pattern: "/v1/roles/{role}/permissions", operation: "grantPermission", handle: (*API).grantPermission, writes: true, verb: authz.Admin},

@@ -31,6 +31,9 @@ func (a *API) handle(c *call) error {
 	if err := a.guard(c); err != nil {
 		return err
 	}
+	if err := a.room(c); err != nil {
+		return err
+	}
 	if err := a.admit(c); err != nil {
 		return err
 	}
@@ -73,17 +76,20 @@ func (c *call) end() {
 	if p := recover(); p != nil {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			c.observe()
+			c.uncount()
 			panic(p)
 		}
 		c.api.options.Logger.ErrorContext(c.ctx(), "panic in a handler",
 			"panic", p, "request_id", c.id, "operation", c.route.operation, "stack", string(debug.Stack()))
 		if c.written > 0 || c.streamed {
 			c.observe()
+			c.uncount()
 			panic(http.ErrAbortHandler)
 		}
 		c.finish(problem.New(problem.Internal, "the gateway could not do this because of a fault of its own; its log has the cause"))
 	}
 	c.observe()
+	c.uncount()
 	c.recycle()
 }
 

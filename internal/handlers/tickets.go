@@ -107,7 +107,7 @@ func (a *API) resume(c *call, text string, use ticket.Use) (*authz.Caller, error
 	if err != nil {
 		return nil, err
 	}
-	c.hold = hold
+	c.ticketHold = hold
 	caller, err := a.options.Gate.Again(c.ctx(), hold.Principal)
 	if err != nil {
 		c.letGo()
@@ -120,9 +120,9 @@ func (a *API) resume(c *call, text string, use ticket.Use) (*authz.Caller, error
 
 // letGo gives back the ticket of a stream.
 func (c *call) letGo() {
-	if c.hold != nil {
-		c.hold.Release(c.ctx())
-		c.hold = nil
+	if c.ticketHold != nil {
+		c.ticketHold.Release(c.ctx())
+		c.ticketHold = nil
 	}
 }
 

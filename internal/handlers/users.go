@@ -47,12 +47,14 @@ func (a *API) addUser(c *call) error {
 			return err
 		}
 	}
-	header, err := c.backend.UserAdd(c.ctx(), name, password)
-	if err != nil {
-		return err
-	}
-	c.created("/v1/users/", name, header)
-	return nil
+	return c.onceOnly(func() error {
+		header, err := c.backend.UserAdd(c.ctx(), name, password)
+		if err != nil {
+			return err
+		}
+		c.created("/v1/users/", name, header)
+		return nil
+	})
 }
 
 // created answers 201 with the name of the new thing and where it is.

@@ -22,16 +22,21 @@ func (h *Hub) accessOf(c *authz.Caller) access {
 	return access{caller: c, store: c.Store().For(authz.Watch), scope: c.Scope()}
 }
 
-// may refuses who may not watch the range. What shows more than its changes, or may have to, needs the right to read as well.
-func (a *access) may(r *Request) error {
+// to gives the access for what is asked, or refuses who may not watch the range. What shows more than its changes, or may have
+// to, needs the right to read as well. An election may be observed by those who may lock its name, or watch and read its keys.
+func (a access) to(r *Request) (access, error) {
 	if a.caller == nil {
-		return nil
+		return a, nil
 	}
 	verbs := authz.Watch
-	if r.Snapshot || r.Resync || r.form.prevKV {
+	switch {
+	case r.form.election && a.caller.May(authz.Lock, r.Start, r.End):
+		a.store = a.caller.Store().For(authz.Lock)
+		return a, nil
+	case r.form.election, r.Snapshot, r.Resync, r.form.prevKV:
 		verbs |= authz.Read
 	}
-	return a.caller.Authorise(verbs, r.Start, r.End)
+	return a, a.caller.Authorise(verbs, r.Start, r.End)
 }
 
 // mayLease refuses who may not have leases.
@@ -51,7 +56,8 @@ func (c *Cursor) who() access {
 
 // become has the cursor read on behalf of the same caller as he is now. When he may not watch the range any more, it ends.
 func (c *Cursor) become(a access) {
-	if err := a.may(c.request); err != nil {
+	a, err := a.to(c.request)
+	if err != nil {
 		c.stop(problem.From(err))
 		return
 	}

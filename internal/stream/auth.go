@@ -114,7 +114,11 @@ func (s *session) authenticate(ctx context.Context, token string) error {
 			}
 		}
 		after := s.hub.accessOf(caller)
-		if !s.identity.replace(before, after, 0) { // he was judged again meanwhile
+		done, err := s.identity.replace(before, after, 0)
+		if err != nil {
+			return err
+		}
+		if !done { // he was judged again meanwhile
 			continue
 		}
 		s.reply(appendAuthenticated(nil, after.expires()))

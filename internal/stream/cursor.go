@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -17,6 +18,8 @@ type Cursor struct {
 	requestID string
 	since     time.Time
 	deadline  time.Time // zero: none
+	// usage counts it among its caller's; nil where nobody is asked.
+	usage *authz.Usage
 	// epoch and present are those of the store when the watch began.
 	epoch   string
 	present int64
@@ -49,7 +52,8 @@ type Cursor struct {
 	pace  pace
 
 	// The reader's own.
-	delivered int64 // everything up to it has been handed over
+	delivered int64  // everything up to it has been handed over
+	ballot    ballot // of an election: who stands behind that; set under mu while a snapshot is under way
 	finished  bool
 	reason    *problem.Error // why it finished; nil is a good end
 
@@ -169,6 +173,9 @@ func (c *Cursor) close(linger time.Duration) {
 		return
 	}
 	c.hub.unregister(c)
+	if c.usage != nil {
+		c.usage.CloseWatch()
+	}
 	if snap != nil {
 		snap.cancel()
 	}

@@ -31,11 +31,13 @@ type entry struct {
 
 	mu      sync.Mutex
 	texts   []text
+	ballot  ballot // who stands in the election of the range, once that is counted
+	counted bool
 	held    int  // bytes on the account
 	dropped bool // the log has let go of it: nothing more is put on the account
 }
 
-// text is the array of events in one form; nil when the form wants none of them.
+// text is the array of events in one form, nil when the form wants none of them; of an election it is the leader.
 type text struct {
 	form  form
 	array []byte
@@ -54,18 +56,28 @@ func newEntry(c *etcdclient.Change, a *account) *entry {
 func (e *entry) array(f form) []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.textLocked(f, func() []byte { return f.appendEvents(nil, e.events) })
+}
+
+// textLocked gives the text in the form, which is made when there is none yet.
+func (e *entry) textLocked(f form, written func() []byte) []byte {
 	for i := range e.texts {
 		if e.texts[i].form == f {
 			return e.texts[i].array
 		}
 	}
-	array := f.appendEvents(nil, e.events)
+	array := written()
 	e.texts = append(e.texts, text{form: f, array: array})
-	if !e.dropped {
-		e.held += cap(array)
-		e.account.add(cap(array))
-	}
+	e.holdLocked(cap(array))
 	return array
+}
+
+// holdLocked puts further bytes on the account.
+func (e *entry) holdLocked(n int) {
+	if !e.dropped {
+		e.held += n
+		e.account.add(n)
+	}
 }
 
 // drop takes the entry off the account. Those who hold it can still read it.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
+	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
 // Feeds is how many feeds are found.
@@ -146,4 +147,37 @@ func (h *Hub) Logged(start string) (n int) {
 		}
 	}
 	return n
+}
+
+// Ballot is who stands in an election.
+type Ballot struct{ ballot }
+
+// After is the ballot once the events have happened.
+func (b Ballot) After(events ...wire.Event) Ballot {
+	next, _ := b.after(events)
+	return Ballot{next}
+}
+
+// Leader is the leader's key and value, "" when there is none.
+func (b Ballot) Leader() (key, value string) {
+	kv := b.leader()
+	if kv == nil {
+		return "", ""
+	}
+	return string(kv.Key), string(kv.Value)
+}
+
+// Size is how many stand, the bytes of their keys and values with what a node takes, and how deep the tree is.
+func (b Ballot) Size() (count, bytes, depth int) {
+	if b.root == nil {
+		return 0, 0, 0
+	}
+	var deepest func(n *candidate) int
+	deepest = func(n *candidate) int {
+		if n == nil {
+			return 0
+		}
+		return 1 + max(deepest(n.left), deepest(n.right))
+	}
+	return b.root.count, b.root.bytes - b.root.count*candidateOverhead, deepest(b.root)
 }

@@ -18,9 +18,11 @@ func (c *Cursor) follow(dst []byte, f framer, feed *feed) ([]byte, readState) {
 	for {
 		entries, head, err := feed.take(c, store[:0])
 		for _, e := range entries {
-			var size int
-			dst, size = c.event(dst, f, e)
-			left -= size
+			text, size, refused := c.event(dst, f, e)
+			if refused != nil {
+				return c.finish(dst, f, problem.From(refused)), readOver
+			}
+			dst, left = text, left-size
 		}
 		switch {
 		case err != nil:
@@ -47,16 +49,19 @@ func (c *Cursor) bookmark(dst []byte, f framer) []byte {
 }
 
 // event appends the message of one revision, if the subscriber wants anything of it, and gives the size of that.
-func (c *Cursor) event(dst []byte, f framer, e *entry) (_ []byte, size int) {
+func (c *Cursor) event(dst []byte, f framer, e *entry) (_ []byte, size int, err error) {
+	if c.request.form.election {
+		return c.vote(dst, f, e)
+	}
 	c.delivered = e.revision
 	array := e.array(c.request.form)
 	if len(array) == 0 {
-		return dst, 0
+		return dst, 0, nil
 	}
 	c.heard.Store(time.Now().UnixNano())
 	dst = f.begin(dst, e.revision)
 	dst = appendEvents(dst, e.revision, array)
-	return f.end(dst), len(array)
+	return f.end(dst), len(array), nil
 }
 
 // leave ends the watch, or begins it anew with a snapshot where the history is gone and the subscriber wants that.

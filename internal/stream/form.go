@@ -23,6 +23,8 @@ type form struct {
 	options kvjson.Options
 	prevKV  bool
 	kinds   kinds
+	// election is that not the events are wanted, but what they make of an election.
+	election bool
 }
 
 // appendEvents appends the events that the form wants as an array, or nothing when it wants none of them.

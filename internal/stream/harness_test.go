@@ -337,10 +337,14 @@ func (g *gateway) outside(t testing.TB, url string) string {
 
 // poll is the answer to a poll.
 type poll struct {
-	Revision     int64   `json:"revision"`
-	Epoch        string  `json:"epoch"`
-	Events       []event `json:"events"`
-	NextRevision int64   `json:"next_revision"`
+	Revision int64   `json:"revision"`
+	Epoch    string  `json:"epoch"`
+	Events   []event `json:"events"`
+	Leaders  []struct {
+		Revision int64   `json:"revision"`
+		Leader   *leader `json:"leader"`
+	} `json:"leaders"`
+	NextRevision int64 `json:"next_revision"`
 }
 
 func (g *gateway) poll(t testing.TB, query string) *poll {

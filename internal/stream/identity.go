@@ -13,6 +13,8 @@ import (
 type identity struct {
 	mu     sync.Mutex
 	access access
+	// usage counts the connection among its caller's; nil where it is not.
+	usage *authz.Usage
 	// judged is the judgement that the caller has passed last.
 	judged int64
 	// end ends the connection; nil before it is let in and after it has gone.
@@ -26,12 +28,28 @@ func (i *identity) now() access {
 	return i.access
 }
 
-// enter begins to watch over the credentials' end.
-func (i *identity) enter(end func(*problem.Error)) {
+// enter begins to watch over the credentials' end, unless the caller has as many connections as he may.
+func (i *identity) enter(end func(*problem.Error)) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if err := i.countLocked(i.access.caller); err != nil {
+		return err
+	}
 	i.end = end
 	i.armLocked()
+	return nil
+}
+
+// countLocked counts the connection among the caller's, once.
+func (i *identity) countLocked(c *authz.Caller) error {
+	if c == nil || i.usage != nil {
+		return nil
+	}
+	if err := c.Usage().OpenStream(); err != nil {
+		return err
+	}
+	i.usage = c.Usage()
+	return nil
 }
 
 // leave ends that.
@@ -39,21 +57,28 @@ func (i *identity) leave() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.end = nil
+	if i.usage != nil {
+		i.usage.CloseStream()
+		i.usage = nil
+	}
 	if i.expiry != nil {
 		i.expiry.Stop()
 	}
 }
 
 // replace puts one access in the place of another, unless that has been replaced by a third one meanwhile.
-func (i *identity) replace(from, to access, judged int64) bool {
+func (i *identity) replace(from, to access, judged int64) (done bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.access.caller != from.caller {
-		return false
+	if i.access.caller != from.caller || i.end == nil {
+		return i.end == nil, nil // there is nobody any more to whom it would matter
+	}
+	if err := i.countLocked(to.caller); err != nil {
+		return false, err
 	}
 	i.access, i.judged = to, judged
 	i.armLocked()
-	return true
+	return true, nil
 }
 
 // armLocked has the connection ended when the credentials expire.

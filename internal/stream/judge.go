@@ -78,13 +78,13 @@ func (h *Hub) judgeOne(ctx context.Context, s subscriber, round int64) {
 		if caller != before.caller {
 			after = h.accessOf(caller)
 		}
-		if s.whose().replace(before, after, round) && caller != before.caller {
+		if done, _ := s.whose().replace(before, after, round); done && caller != before.caller { // he is counted already
 			s.become(after)
 		}
 	case ctx.Err() != nil || e.Code.Info().Retryable:
 		h.options.Logger.DebugContext(ctx, "judge a caller again", "error", err)
 	default:
-		s.whose().replace(before, before, round)
+		_, _ = s.whose().replace(before, before, round) // as above
 		s.end(e)
 	}
 }

@@ -12,8 +12,8 @@ import (
 // The messages, as contract and asyncapi.yaml have them, each without its opening brace: a transport puts that in front, and
 // the id of the watch where a socket has many.
 
-func appendCreated(dst []byte, revision int64, epoch string) []byte {
-	dst = append(dst, `"type":"created","revision":`...)
+func createdAt(revision int64, epoch string) []byte {
+	dst := []byte(`"type":"created","revision":`)
 	dst = strconv.AppendInt(dst, revision, 10)
 	dst = append(dst, `,"epoch":`...)
 	dst = kvjson.AppendString(dst, []byte(epoch))

@@ -22,6 +22,7 @@ type message struct {
 	Events   []event          `json:"events"`
 	KVs      []keyValue       `json:"kvs"`
 	Error    *problemDocument `json:"error"`
+	Leader   *leader          `json:"leader"`
 	Lease    string           `json:"lease"`
 	TTL      int64            `json:"ttl"`
 
@@ -33,6 +34,14 @@ type event struct {
 	Type   string    `json:"type"`
 	KV     keyValue  `json:"kv"`
 	PrevKV *keyValue `json:"prev_kv"`
+}
+
+// leader is who leads an election.
+type leader struct {
+	OwnerKey     string `json:"owner_key"`
+	Lease        string `json:"lease"`
+	FencingToken int64  `json:"fencing_token"`
+	Value        string `json:"value"`
 }
 
 type keyValue struct {

@@ -18,7 +18,7 @@ type op struct {
 	token    string
 	request  Request
 
-	key, prefix, from, to             []byte
+	key, prefix, from, to, election   []byte
 	hasKey, hasPrefix, hasFrom, hasTo bool
 	heartbeat, timeout                int64
 	encoding, onCompacted             string
@@ -114,6 +114,7 @@ func (o *op) parameters() []kvjson.Field {
 		kvjson.Bytes("prefix", &o.prefix).Given(&o.hasPrefix),
 		kvjson.Bytes("from", &o.from).Given(&o.hasFrom),
 		kvjson.Bytes("to", &o.to).Given(&o.hasTo),
+		kvjson.Bytes("election", &o.election).Given(&r.form.election),
 		kvjson.Int("start_revision", &r.Revision).Between(1, math.MaxInt64-1),
 		kvjson.Bool("snapshot", &r.Snapshot),
 		kvjson.Bool("prev_kv", &r.form.prevKV),
@@ -188,6 +189,8 @@ func (o *op) keys() error {
 		place string
 	)
 	switch {
+	case o.request.form.election:
+		return o.observe()
 	case o.hasKey && (o.hasPrefix || o.hasFrom || o.hasTo), o.hasPrefix && (o.hasFrom || o.hasTo):
 		return problem.New(problem.InvalidArgument, "name what is to be watched by one of key, prefix, or from and to").AtPointer("")
 	case o.hasKey && len(o.key) == 0:
@@ -204,12 +207,32 @@ func (o *op) keys() error {
 		place = "/to"
 		found, err = keyrange.Between(o.from, o.to, false)
 	default:
-		return problem.New(problem.InvalidArgument, "name what is to be watched: key, prefix, or from and to (an empty prefix is everything)").AtPointer("")
+		return problem.New(problem.InvalidArgument, "name what is to be watched: key, prefix, from and to, or election (an empty prefix is everything)").AtPointer("")
 	}
 	if err != nil {
 		return problem.From(err).AtPointer(place)
 	}
 	o.request.Start, o.request.End = found.Start, found.End
+	return nil
+}
+
+// observe resolves an election. What is of the keys behind it is refused.
+func (o *op) observe() (err error) {
+	r := &o.request
+	if o.hasKey || o.hasPrefix || o.hasFrom || o.hasTo {
+		return problem.New(problem.InvalidArgument, "an election is named by its name alone: leave key, prefix, from and to out").AtPointer("/election")
+	}
+	for _, other := range [...]struct {
+		name string
+		is   bool
+	}{{"snapshot", r.Snapshot}, {"events", len(o.kinds) > 0}, {"prev_kv", r.form.prevKV}, {"keys_only", r.form.options.KeysOnly}} {
+		if other.is {
+			return problem.New(problem.InvalidArgument, electionTells, other.name).AtPointer("/" + other.name)
+		}
+	}
+	if r.Start, r.End, err = electionRange(o.election); err != nil {
+		return problem.From(err).AtPointer("/election")
+	}
 	return nil
 }
 

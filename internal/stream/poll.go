@@ -26,7 +26,7 @@ type poll struct {
 	cursor *Cursor
 	cancel context.CancelFunc
 	ready  chan struct{} // capacity 1
-	events []byte        // their texts, each with a comma behind it
+	events []byte        // their texts, each with a comma behind it; of an election the leaders
 }
 
 var _ subscriber = (*poll)(nil)
@@ -68,9 +68,18 @@ func (h *Hub) Poll(w http.ResponseWriter, r *http.Request, q *query.Query) (body
 // gather takes what there is, waiting for the first change until the time is over. What had happened before the poll is
 // there in any case, also when the caller does not want to wait.
 func (p *poll) gather(ctx context.Context, wait time.Duration) error {
-	over, late := time.NewTimer(wait), time.NewTimer(wait+stepTimeout)
+	patience := stepTimeout
+	if h := p.cursor.hub; h.store.WatchFaults().Uncertified {
+		patience = quietTime // nobody tells that there is nothing
+	}
+	over, late := time.NewTimer(wait), time.NewTimer(wait+patience)
 	defer over.Stop()
 	defer late.Stop()
+	if c := p.cursor; c.request.form.election && c.request.Revision == 0 { // who leads now is an answer already
+		p.standing(c.present, c.request.appendLeader(nil, c.ballot))
+		c.delivered = c.present
+		return nil
+	}
 	if p.cursor.request.Revision != 0 {
 		p.cursor.asked.Store(p.cursor.present)
 		p.cursor.certify()
@@ -123,8 +132,8 @@ func (p *poll) take() (reason *problem.Error, err error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if array := e.array(c.request.form); len(array) > 0 {
-				p.events = append(append(p.events, array[1:len(array)-1]...), ',')
+			if err := p.add(e); err != nil {
+				return nil, err
 			}
 			c.delivered = e.revision
 		}
@@ -136,6 +145,30 @@ func (p *poll) take() (reason *problem.Error, err error) {
 	return nil, nil
 }
 
+// add takes one revision in.
+func (p *poll) add(e *entry) error {
+	c := p.cursor
+	if !c.request.form.election {
+		if array := e.array(c.request.form); len(array) > 0 {
+			p.events = append(append(p.events, array[1:len(array)-1]...), ',')
+		}
+		return nil
+	}
+	b, leader := e.elect(c.request, c.ballot)
+	if !b.fits() {
+		return tooManyCandidates()
+	}
+	if c.ballot = b; len(leader) > 0 {
+		p.standing(e.revision, leader)
+	}
+	return nil
+}
+
+// standing takes in who leads from a revision on.
+func (p *poll) standing(revision int64, leader []byte) {
+	p.events = append(appendStanding(append(p.events, '{'), revision, leader), ',')
+}
+
 // document is the answer.
 func (p *poll) document() []byte {
 	body := append([]byte(nil), `{"revision":`...)
@@ -143,6 +176,9 @@ func (p *poll) document() []byte {
 	body = append(body, `,"epoch":`...)
 	body = kvjson.AppendString(body, []byte(p.cursor.epoch))
 	body = append(body, `,"events":[`...)
+	if p.cursor.request.form.election {
+		body = append(body, `],"leaders":[`...)
+	}
 	if n := len(p.events); n > 0 {
 		body = append(body, p.events[:n-1]...)
 	}

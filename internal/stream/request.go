@@ -63,6 +63,7 @@ func requestOf(q *query.Query) (*Request, error) {
 		prevKV:  q.Boolean("prev_kv"),
 	}
 	r.form.kinds = kindsOf(q)
+	r.form.election = q.Given("election")
 	if r.Snapshot && r.Revision != 0 {
 		q.Fault("snapshot", problem.InvalidParameter, "a snapshot is of the present: give snapshot or start_revision, but not both")
 	}
@@ -71,7 +72,11 @@ func requestOf(q *query.Query) (*Request, error) {
 
 // rangeOf reads key, or prefix, or from and to. There is no default: to watch everything is prefix= with nothing behind it.
 func (r *Request) rangeOf(q *query.Query) error {
+	name, byElection := q.Key("election")
 	key, byKey := q.Key("key")
+	if byElection {
+		return r.observe(q, name)
+	}
 	if byKey {
 		for _, name := range [...]string{"prefix", "from", "to"} {
 			q.Refuse(name, "name what is to be watched by one of key, prefix, or from and to")
@@ -83,11 +88,28 @@ func (r *Request) rangeOf(q *query.Query) error {
 		return err
 	}
 	if !keys.Named && !q.Faulty() {
-		q.Fault("prefix", problem.InvalidParameter, "name what is to be watched: key=, prefix=, or from= and to= (prefix= with nothing behind it is everything)")
+		q.Fault("prefix", problem.InvalidParameter, "name what is to be watched: key=, prefix=, from= and to=, or election= (prefix= with nothing behind it is everything)")
 	}
 	r.Start, r.End = keys.Start, keys.End
 	return nil
 }
+
+// observe watches the leader of an election. What is of the keys behind it is refused.
+func (r *Request) observe(q *query.Query, name []byte) (err error) {
+	for _, other := range [...]string{"key", "prefix", "from", "to"} {
+		q.Refuse(other, "an election is named by its name alone: leave %s out", other)
+	}
+	for _, other := range [...]string{"snapshot", "events", "prev_kv", "keys_only"} {
+		q.Refuse(other, electionTells, other)
+	}
+	if r.Start, r.End, err = electionRange(name); err != nil {
+		return problem.From(err).AtParameter("election")
+	}
+	return nil
+}
+
+// electionTells is the refusal of what has no meaning where an election is observed.
+const electionTells = "an election tells its leader, with the value, first and after each change: leave %s out, or watch prefix=<name>/"
 
 // single watches one key.
 func (r *Request) single(key []byte) error {

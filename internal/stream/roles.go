@@ -22,13 +22,21 @@ func (h *Hub) lookAtRoles(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	revision, err := h.askRevision(ctx, feeds)
-	if err != nil {
+	if e := problem.From(err); e != nil {
+		if e.Code == problem.NotSupported { // etcd 3.4 does not tell whether they have changed
+			h.judge(feeds)
+		}
 		return // the watches have their own way of finding out that etcd is gone
 	}
 	if h.authRevision.Swap(revision) != revision {
-		for _, f := range feeds {
-			h.spawn(f.judge)
-		}
+		h.judge(feeds)
+	}
+}
+
+// judge has etcd judge every feed's range.
+func (h *Hub) judge(feeds []*feed) {
+	for _, f := range feeds {
+		h.spawn(f.judge)
 	}
 }
 
@@ -52,7 +60,7 @@ func (h *Hub) askRevision(ctx context.Context, feeds []*feed) (revision uint64, 
 		revision, err = h.store.AuthRevision(ctx)
 	}
 	for _, f := range feeds {
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || problem.From(err).Code == problem.NotSupported {
 			break
 		}
 		revision, err = f.store.AuthRevision(ctx)

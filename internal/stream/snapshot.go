@@ -19,6 +19,8 @@ type snapshot struct {
 	taken  chan struct{} // capacity 1: the chunk has been taken
 	// reset is why the subscriber is told to forget what it has.
 	reset problem.Code
+	// ballot is the state of an election.
+	ballot ballot
 
 	mu    sync.Mutex
 	ready bool
@@ -99,6 +101,9 @@ func (s *snapshot) run(ctx context.Context, revision int64) {
 	c.mu.Lock()
 	c.snap = nil
 	switch {
+	case err == nil && c.request.form.election:
+		c.ballot = s.ballot
+		c.first = append(c.first, c.elected(revision))
 	case err == nil:
 		c.first = append(c.first, message{appendRevision(nil, "synced", revision), revision})
 	case !c.ended:
@@ -121,7 +126,7 @@ func (s *snapshot) walks(ctx context.Context, revision int64) (int64, error) {
 				return 0, err
 			}
 		}
-		err := s.walk(ctx, revision)
+		err := s.read(ctx, revision)
 		if err == nil || problem.From(err).Code != problem.Compacted {
 			return revision, err
 		}
@@ -130,6 +135,15 @@ func (s *snapshot) walks(ctx context.Context, revision int64) (int64, error) {
 		}
 		revision, s.reset = 0, problem.Compacted
 	}
+}
+
+// read reads the state at the revision: of an election who stands, else all there is.
+func (s *snapshot) read(ctx context.Context, revision int64) (err error) {
+	if !s.cursor.request.form.election {
+		return s.walk(ctx, revision)
+	}
+	s.ballot, err = s.cursor.ballotAt(ctx, revision)
+	return err
 }
 
 // walk offers the state at the revision in chunks.

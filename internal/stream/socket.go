@@ -35,7 +35,7 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 		return problem.New(problem.InvalidArgument, "a WebSocket begins with a GET over HTTP/1.1")
 	}
 	var first *Request
-	if slices.ContainsFunc([]string{"key", "prefix", "from", "to"}, q.Given) {
+	if slices.ContainsFunc([]string{"key", "prefix", "from", "to", "election"}, q.Given) {
 		var err error
 		if first, err = requestOf(q); err != nil {
 			return err
@@ -50,7 +50,12 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 	}
 	s := newSession(h.connect(w, r, overWebSocket))
 	s.shown = shownBy(r)
-	if err := h.enroll(s.id, s); err != nil {
+	err := h.enroll(s.id, s)
+	if e := problem.From(err); e != nil && e.Code == problem.RateLimited && expectsErrors { // he is told on a socket that is not his
+		refused, s.identity = &authz.Refusal{Err: err}, new(identity)
+		err = h.enroll(s.id, s)
+	}
+	if err != nil {
 		return err
 	}
 	if first != nil && !expectsErrors { // find out before

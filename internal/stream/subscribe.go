@@ -17,7 +17,8 @@ const stepTimeout = 10 * time.Second
 // where the store is, the start is not compacted, and etcd has accepted a watch, or an open feed has what is needed.
 // Nothing of the watch is kept when it fails.
 func (h *Hub) subscribe(ctx context.Context, who access, r *Request, requestID string, wake func(*Cursor)) (*Cursor, error) {
-	if err := who.may(r); err != nil {
+	who, err := who.to(r)
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
@@ -28,7 +29,14 @@ func (h *Hub) subscribe(ctx context.Context, who access, r *Request, requestID s
 	}
 	defer leave()
 	c := h.newCursor(who, r, requestID, wake)
+	if who.caller != nil {
+		if err := who.caller.Usage().OpenWatch(); err != nil {
+			return nil, err
+		}
+		c.usage = who.caller.Usage()
+	}
 	if c.epoch, err = h.checkEpoch(ctx, r.Epoch); err != nil {
+		c.close(0)
 		return nil, err
 	}
 	for try := 1; ; try++ {
@@ -61,6 +69,9 @@ func (h *Hub) place(ctx context.Context, c *Cursor, present int64) error {
 			With("revision", present).AtParameter("start_revision")
 	}
 	err := h.join(ctx, c, start, present)
+	if err == nil && r.form.election {
+		err = c.recall(ctx, start-1)
+	}
 	lost := err != nil && r.Resync && isGone(err)
 	if err != nil && !lost {
 		return err
@@ -68,13 +79,15 @@ func (h *Hub) place(ctx context.Context, c *Cursor, present int64) error {
 	begun := true
 	switch {
 	case lost:
-		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
+		c.first = append(c.first, message{createdAt(present, c.epoch), 0})
 		begun = c.begin(0, problem.From(err).Code)
 	case r.Snapshot:
-		c.first = append(c.first, message{appendCreated(nil, present, c.epoch), 0})
+		c.first = append(c.first, message{createdAt(present, c.epoch), 0})
 		begun = c.begin(present, "")
+	case r.form.election && r.Revision == 0: // who asks for the present does not know the leader
+		c.first = append(c.first, message{createdAt(present, c.epoch), 0}, c.elected(present))
 	default:
-		c.first = append(c.first, message{appendCreated(nil, start-1, c.epoch), start - 1})
+		c.first = append(c.first, message{createdAt(start-1, c.epoch), start - 1})
 	}
 	if !begun {
 		return h.drained()
@@ -123,8 +136,12 @@ const mostJoins = 3
 
 // join puts the cursor into a feed at the revision start, and finds out before whether etcd still has it.
 func (h *Hub) join(ctx context.Context, c *Cursor, start, present int64) error {
+	from, err := h.feedStart(ctx, c, start, present)
+	if err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
-		f, fresh := h.feedFor(c, present+1)
+		f, fresh := h.feedFor(c, from)
 		if f == nil {
 			return h.drained()
 		}
@@ -137,6 +154,15 @@ func (h *Hub) join(ctx context.Context, c *Cursor, start, present int64) error {
 			return err
 		}
 	}
+}
+
+// feedStart is where a feed begins that is opened for the cursor: at the present, and a catch-up leads there. Where etcd certifies no
+// progress nobody could tell when a catch-up is over, so that the feed begins where its first cursor does.
+func (h *Hub) feedStart(ctx context.Context, c *Cursor, start, present int64) (int64, error) {
+	if start > present || !h.store.WatchFaults().Uncertified {
+		return present + 1, nil
+	}
+	return start, c.reachable(ctx, start, present)
 }
 
 // enter puts the cursor into the feed once that is open and has, or can get, the start.
@@ -218,7 +244,11 @@ func (c *Cursor) reachable(ctx context.Context, start, present int64) error {
 	if most := c.hub.options.MaxCatchupRevisions; present-start >= most {
 		return tooFarBehind(most)
 	}
-	answer, err := c.who().store.Range(ctx, &wire.RangeRequest{Key: c.request.Start, Revision: start, CountOnly: true})
+	first := start // that must be there
+	if c.hub.store.WatchFaults().CompactedStarts {
+		first = max(start-1, 1) // the one before: the start itself may have been compacted in part
+	}
+	answer, err := c.who().store.Range(ctx, &wire.RangeRequest{Key: c.request.Start, Revision: first, CountOnly: true})
 	if err == nil {
 		answer.Free()
 		return nil

@@ -65,8 +65,10 @@ func (h *Hub) enroll(id uint64, s subscriber) error {
 		return problem.New(problem.Overloaded, "the gateway serves as many streams as it may").
 			WithHint("the operator sets --max-streams").WithRetryAfter(comeBack()).With("limit", h.options.MaxStreams)
 	}
+	if err := s.whose().enter(s.end); err != nil {
+		return err
+	}
 	h.streams[id] = s
-	s.whose().enter(s.end)
 	return nil
 }
 

@@ -1,6 +1,6 @@
 // Made from api/asyncapi.yaml by `go generate ./api`; a test holds it against the contract.
 
-/** The parameters of a watch. Exactly one of `key`, `prefix`, and `from` with or without `to`, or `to` alone, names what to watch; keys that are not text are given in the `_base64` form. */
+/** The parameters of a watch. Exactly one of `key`, `prefix`, `from` with or without `to`, or `to` alone, and `election` names what to watch; keys that are not text are given in the `_base64` form. */
 export interface WatchRequest {
   op: "watch";
   id: Id;
@@ -20,6 +20,10 @@ export interface WatchRequest {
   to?: string;
   /** The same, as base64. */
   to_base64?: string;
+  /** Observe the election of that name: its leader first, then each other leader and each value that the leader proclaims. Instead of keys; not together with `snapshot`, `events`, `prev_kv` and `keys_only`. */
+  election?: string;
+  /** The same, as base64. */
+  election_base64?: string;
   /** The first revision wanted; the next one when absent. Not together with `snapshot`. */
   start_revision?: number;
   /** The epoch in which `start_revision` was seen; in another one the answer is `epoch_changed`. */
@@ -109,6 +113,33 @@ export interface Reset {
   id?: Id;
   /** The history that was to come is gone, or lies too far back to be caught up with. */
   reason: "compacted" | "too_far_behind";
+}
+
+/** Who leads from a revision on. */
+export interface Elected {
+  type: "leader";
+  id?: Id;
+  /** The revision of the change; of the first message, that at which the watch begins. */
+  revision: number;
+  /** The leader; null when nobody stands. */
+  leader: Leader | null;
+}
+
+/** The leader of an election and its value: exactly one of `owner_key` and `owner_key_base64`, and exactly one of `value`, `value_base64` and `value_json`. */
+export interface Leader {
+  /** The leader's key; goes into `if_lock`. */
+  owner_key?: string;
+  /** The leader's key as base64. */
+  owner_key_base64?: string;
+  /** The leader's lease, where the key tells it. */
+  lease?: string;
+  /** The key's create revision. It grows with each leader. */
+  fencing_token: number;
+  /** The value as text. */
+  value?: string;
+  /** The value as base64. */
+  value_base64?: string;
+  value_json?: AnyJson;
 }
 
 /** All changes of one revision. */
@@ -266,13 +297,13 @@ export interface Fault {
 }
 
 /** The codes of the problems that a stream can end with. */
-export type StreamProblemCode = "invalid_argument" | "invalid_json" | "unknown_field" | "unauthenticated" | "auth_expired" | "permission_denied" | "reserved" | "lease_not_found" | "request_too_large" | "future_revision" | "epoch_changed" | "failed_precondition" | "compacted" | "rate_limited" | "unavailable" | "overloaded" | "draining" | "internal" | "not_supported" | "upstream_corrupt" | "deadline_exceeded" | "no_space" | "duplicate_id" | "slow_consumer" | "too_far_behind" | "revision_too_large";
+export type StreamProblemCode = "invalid_argument" | "invalid_json" | "unknown_field" | "unauthenticated" | "auth_expired" | "permission_denied" | "reserved" | "lease_not_found" | "request_too_large" | "result_too_large" | "future_revision" | "epoch_changed" | "failed_precondition" | "compacted" | "rate_limited" | "unavailable" | "overloaded" | "draining" | "internal" | "not_supported" | "upstream_corrupt" | "deadline_exceeded" | "no_space" | "duplicate_id" | "slow_consumer" | "too_far_behind" | "revision_too_large";
 
 /** What a client sends over a WebSocket. */
 export type ClientMessage = WatchRequest | CancelRequest | ProgressRequest | AuthRequest | LeaseRequest | PingRequest;
 
 /** What the gateway sends. */
-export type ServerMessage = Created | Snapshot | Synced | Reset | Events | Progress | ErrorMessage | End | Authenticated | Lease | Pong;
+export type ServerMessage = Created | Snapshot | Synced | Reset | Elected | Events | Progress | ErrorMessage | End | Authenticated | Lease | Pong;
 
 /** What to do when a socket closes: connect anew, connect and resume each watch, or stop. */
 export type Reconnect = "yes" | "resume" | "no";

@@ -8,10 +8,10 @@ import type { Token } from "./transport.ts";
 
 export type { BackoffOptions } from "./backoff.ts";
 export { closeCodes } from "./contract.ts";
-export type { ClientMessage, EventKeyValue, KeyValue, Problem, Reconnect, ServerMessage, StreamProblemCode, WatchEvent } from "./contract.ts";
+export type { ClientMessage, EventKeyValue, KeyValue, Leader, Problem, Reconnect, ServerMessage, StreamProblemCode, WatchEvent } from "./contract.ts";
 export { WatchError } from "./errors.ts";
 export type { ConnectionState } from "./follow.ts";
-export type { Created, Events, Progress, Reset, ResetReason, Snapshot, Synced, WatchMessage, WatchParameters } from "./messages.ts";
+export type { Created, Elected, Events, Progress, Reset, ResetReason, Snapshot, Synced, WatchMessage, WatchParameters } from "./messages.ts";
 export type { Token } from "./transport.ts";
 
 /** Where the gateway is and how to reach it. */
@@ -51,7 +51,8 @@ export class Gateway {
   /**
    * Follows a key or a range: every change from the start on, in order, each once, all events of a revision together. It begins
    * when it is iterated. A connection that is cut is resumed, for as long as it takes; what cannot be resumed is a WatchError.
-   * With `snapshot` or `on_compacted: "resync"` there may be `reset` messages: forget what came before, a snapshot follows.
+   * With `election` it is the leader of an election: first, and after each change of the leader or of its value.
+   * With `snapshot` or `on_compacted: "resync"` there may be `reset` messages: forget what came before, a snapshot, or the leader, follows.
    */
   async *watch({ signal, onState, ...parameters }: WatchOptions): AsyncGenerator<WatchMessage, void, void> {
     const stop = new AbortController();

@@ -19,11 +19,12 @@ export type Created = WithoutId<contract.Created>;
 export type Snapshot = WithoutId<contract.Snapshot>;
 export type Synced = WithoutId<contract.Synced>;
 export type Reset = { type: "reset"; reason: ResetReason };
+export type Elected = WithoutId<contract.Elected>;
 export type Events = WithoutId<contract.Events>;
 export type Progress = WithoutId<contract.Progress>;
 
 /** What a watch delivers. `end` ends the iteration and `error` becomes an exception, so neither is here. */
-export type WatchMessage = Created | Snapshot | Synced | Reset | Events | Progress;
+export type WatchMessage = Created | Snapshot | Synced | Reset | Events | Elected | Progress;
 
 /** Parses a message. What is not one, or is of a later version's type, is undefined: a client lets it pass. */
 export function parse(text: unknown): contract.ServerMessage | undefined {

@@ -6,8 +6,9 @@ export class Position {
   /** Everything up to it has come. */
   revision: number | undefined;
   #epoch: string | undefined;
-  /** A snapshot has been asked for and is not complete. */
+  /** The present state has been asked for and is not complete: a snapshot, or the leader of an election. */
   #snapshot: boolean;
+  readonly #election: boolean;
   /** A part of it has come. */
   #begun = false;
   #announced = false;
@@ -15,7 +16,8 @@ export class Position {
 
   constructor(parameters: WatchParameters) {
     this.#first = parameters;
-    this.#snapshot = parameters.snapshot ?? false;
+    this.#election = parameters.election !== undefined || parameters.election_base64 !== undefined;
+    this.#snapshot = parameters.snapshot ?? (this.#election && parameters.start_revision === undefined);
     if (parameters.start_revision !== undefined) this.revision = parameters.start_revision - 1;
     this.#epoch = parameters.epoch;
   }
@@ -28,7 +30,7 @@ export class Position {
   /** The parameters that go on from here. */
   get parameters(): WatchParameters {
     const { start_revision: _, epoch: __, snapshot: ___, ...rest } = this.#first;
-    if (this.#snapshot) return { ...rest, snapshot: true };
+    if (this.#snapshot) return this.#election ? rest : { ...rest, snapshot: true };
     const epoch = this.#epoch === undefined ? {} : { epoch: this.#epoch };
     return this.revision === undefined ? { ...rest, ...epoch } : { ...rest, ...epoch, start_revision: this.revision + 1 };
   }
@@ -52,6 +54,11 @@ export class Position {
         return true;
       case "reset":
         this.#forget();
+        return true;
+      case "leader":
+        if (!this.#snapshot) return this.#moves(message.revision, 1);
+        this.#snapshot = false;
+        this.revision = message.revision;
         return true;
       case "events":
         return this.#moves(message.revision, 1);

@@ -1,6 +1,6 @@
 import type { WatchParameters } from "./messages.ts";
 
-const keys = ["key", "prefix", "from", "to"] as const;
+const keys = ["key", "prefix", "from", "to", "election"] as const;
 
 /** The parameters as a query. Keys that are not text are spelled in base64url, and then all are. */
 export function query(parameters: WatchParameters): URLSearchParams {
