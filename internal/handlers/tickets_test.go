@@ -22,7 +22,7 @@ import (
 )
 
 // startTicketed runs a gateway with watches whose callers the policy judges.
-func startTicketed(t *testing.T, etcd *embedetcd.Server, config etcdclient.Config) *gateway {
+func startTicketed(t *testing.T, etcd *embedetcd.Server, config etcdclient.Config, origins ...string) *gateway {
 	t.Helper()
 	policy, err := authz.NewPolicy([]authz.Rule{
 		{When: authz.When{Names: []string{"a"}}, Namespace: "ns/", Grants: []authz.Grant{{Verbs: authz.All &^ authz.Admin}}},
@@ -47,14 +47,15 @@ func startTicketed(t *testing.T, etcd *embedetcd.Server, config etcdclient.Confi
 		_ = client.Close()
 	})
 	g := startOver(t, etcd, etcd.Endpoint(), func(*etcdclient.Client) handlers.Backend { return client },
-		func(o *handlers.Options) { o.Gate, o.Watches, o.Epoch = gate, hub, epochs })
+		func(o *handlers.Options) { o.Gate, o.Watches, o.Epoch, o.AllowedOrigins = gate, hub, epochs, origins })
 	t.Cleanup(hub.Close) // before the server, which waits for its streams
 	return g
 }
 
-func (g *gateway) ticket(t testing.TB, who, path string, headers ...string) string {
+// ticket buys one for a.
+func (g *gateway) ticket(t testing.TB, path string, headers ...string) string {
 	t.Helper()
-	text, _ := g.do(t, "POST", "/v1/auth/tickets", `{"path":"`+path+`"}`, append(headers, as(who))...).want(t, 201).json(t)["ticket"].(string)
+	text, _ := g.do(t, "POST", "/v1/auth/tickets", `{"path":"`+path+`"}`, append(headers, as("a"))...).want(t, 201).json(t)["ticket"].(string)
 	return text
 }
 
@@ -65,21 +66,21 @@ func TestTickets(t *testing.T) {
 	g := startTicketed(t, etcd, etcdclient.Config{})
 	g.do(t, "PUT", "/v1/kv/k", `{"value":"mine"}`, as("a")).want(t, 201)
 
-	text := g.ticket(t, "a", "/v1/kv/k")
+	text := g.ticket(t, "/v1/kv/k")
 	if got := g.do(t, "GET", "/v1/kv/k?ticket="+text+"&encoding=auto", "").want(t, 200).json(t)["value"]; got != "mine" {
 		t.Errorf("the ticket's owner reads %v, want what is in his namespace", got)
 	}
 	g.do(t, "GET", "/v1/kv/k?ticket="+text, "").problem(t, 401, "unauthenticated")
-	other := g.ticket(t, "a", "/v1/kv/other")
+	other := g.ticket(t, "/v1/kv/other")
 	g.do(t, "GET", "/v1/kv/k?ticket="+other, "").problem(t, 401, "unauthenticated")
 	g.do(t, "GET", "/v1/kv/other?ticket="+other, "").problem(t, 404, "key_not_found")
-	origin := g.ticket(t, "a", "/v1/kv/k", "Origin: "+g.url)
+	origin := g.ticket(t, "/v1/kv/k", "Origin: "+g.url)
 	g.do(t, "GET", "/v1/kv/k?ticket="+origin, "", "Origin: "+strings.Replace(g.url, "http:", "https:", 1)).problem(t, 401, "unauthenticated")
 	g.do(t, "HEAD", "/v1/kv/k?ticket="+origin, "", "Origin: "+g.url).want(t, 200)
 	for _, guess := range []string{"", "x", strings.Repeat("A", 43), strings.Repeat("A", 42) + "B", "%41"} {
 		g.do(t, "GET", "/v1/kv/k?ticket="+guess, "").problem(t, 401, "unauthenticated")
 	}
-	twice := g.ticket(t, "a", "/v1/kv/k")
+	twice := g.ticket(t, "/v1/kv/k")
 	g.do(t, "GET", "/v1/kv/k?ticket="+twice+"&ticket="+twice, "").problem(t, 401, "unauthenticated")
 	g.do(t, "GET", "/v1/kv/k?ticket="+twice, "", as("a")).problem(t, 401, "unauthenticated")
 	g.do(t, "DELETE", "/v1/kv/k?ticket="+twice, "").problem(t, 401, "unauthenticated")
@@ -111,7 +112,7 @@ func TestOneOfTwoRedemptionsWins(t *testing.T) {
 	etcd := embedetcd.StartForTest(t)
 	gateways := []*gateway{startTicketed(t, etcd, etcdclient.Config{}), startTicketed(t, etcd, etcdclient.Config{})}
 	for range 10 {
-		text := gateways[0].ticket(t, "a", "/v1/kv")
+		text := gateways[0].ticket(t, "/v1/kv")
 		statuses := make(chan int, 6)
 		var work sync.WaitGroup
 		for i := range cap(statuses) {
@@ -150,7 +151,10 @@ func (g *gateway) events(t *testing.T, path string, headers ...string) (first st
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cancel(); answer.Body.Close() })
+	t.Cleanup(func() {
+		cancel()
+		_ = answer.Body.Close()
+	})
 	if answer.StatusCode != http.StatusOK {
 		return answer.Status, cancel, nil
 	}
@@ -171,7 +175,7 @@ func TestTheTicketOfAStream(t *testing.T) {
 	t.Parallel()
 	etcd := embedetcd.StartForTest(t)
 	g, other := startTicketed(t, etcd, etcdclient.Config{}), startTicketed(t, etcd, etcdclient.Config{})
-	text := g.ticket(t, "a", "/v1/watch")
+	text := g.ticket(t, "/v1/watch")
 	path := "/v1/watch?prefix=k&ticket=" + text
 	first, _, rest := g.events(t, path)
 	if !strings.Contains(first, `"created"`) {

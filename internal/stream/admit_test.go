@@ -47,8 +47,8 @@ func (n named) Authenticate(ctx context.Context, c authn.Credentials) (*authn.Pr
 func (named) Challenges() []string { return []string{"Bearer"} }
 func (named) Kinds() []authn.Kind  { return []authn.Kind{authn.KindJWT, authn.KindEtcd} }
 
-// until is a token of somebody's that expires then.
-func until(name string, at time.Time) string { return fmt.Sprintf("%s@%d", name, at.UnixMilli()) }
+// until is a token of a's that expires then.
+func until(at time.Time) string { return fmt.Sprintf("a@%d", at.UnixMilli()) }
 
 func as(token string) string { return "Authorization: Bearer " + token }
 
@@ -81,6 +81,7 @@ func policyOf(t testing.TB, rules ...authz.Rule) *authz.Policy {
 
 // judged has the policy judge a gateway's callers.
 func judged(t testing.TB, rules ...authz.Rule) func(*setup) {
+	t.Helper()
 	return func(s *setup) { s.policy = policyOf(t, rules...) }
 }
 
@@ -172,7 +173,7 @@ func TestExpiryEndsEveryTransport(t *testing.T) {
 	t.Parallel()
 	g := start(t, judged(t, rule("a", "", authz.Watch|authz.Read)))
 	at := time.Now().Add(2 * time.Second)
-	token := until("a", at)
+	token := until(at)
 	polled := make(chan *answer, 1)
 	go func() { polled <- g.get(t, "/v1/watch/poll?prefix=k&wait=60", as(token)) }()
 	lines, sse := g.lines(t, "prefix=k", as(token)), g.sse(t, "prefix=k", as(token))
@@ -203,7 +204,7 @@ func TestExpiryEndsEveryTransport(t *testing.T) {
 	}
 	g.get(t, "/v1/watch?prefix=k", as(token)).problem(t, 401, "auth_expired")
 
-	short := until("a", time.Now().Add(time.Second))
+	short := until(time.Now().Add(time.Second))
 	began := time.Now()
 	g.get(t, "/v1/watch/poll?prefix=quiet&wait=60", as(short)).problem(t, 401, "auth_expired")
 	if d := time.Since(began); d > 10*time.Second {
@@ -216,7 +217,7 @@ func TestRenewal(t *testing.T) {
 	t.Parallel()
 	g := start(t, judged(t, rule("a", "in/", authz.Watch|authz.Read), rule("b", "", authz.All)))
 	first := time.Now().Add(3 * time.Second)
-	s := g.dial(t, "prefix=in/", subprotocol, bearer(until("a", first)))
+	s := g.dial(t, "prefix=in/", subprotocol, bearer(until(first)))
 	s.created()
 	s.send(`{"op":"auth","token":"b"}`)
 	s.refused("", "permission_denied")
@@ -225,7 +226,7 @@ func TestRenewal(t *testing.T) {
 	s.send(`{"op":"auth"}`)
 	s.refused("", "invalid_argument")
 	later := first.Add(time.Hour)
-	s.send(`{"op":"auth","token":"Bearer %s"}`, until("a", later))
+	s.send(`{"op":"auth","token":"Bearer %s"}`, until(later))
 	if m := s.kind("authenticated"); !strings.Contains(m.text, later.UTC().Format(time.RFC3339)) {
 		t.Errorf("got %s, want the new end", m.text)
 	}
@@ -403,4 +404,51 @@ func TestUsersOfEtcdAreJudgedEach(t *testing.T) {
 	}
 	g.put(t, "a/1", "x")
 	root.kind("events")
+}
+
+// TestObservingAnElection needs the right to lock its name, or to watch and read its keys.
+func TestObservingAnElection(t *testing.T) {
+	t.Parallel()
+	g := start(t, judged(t, rule("l", "elections/", authz.Lock), rule("wr", "elections/", authz.Watch|authz.Read), rule("w", "elections/", authz.Watch)))
+	g.put(t, "elections/e/1", "me")
+	for _, who := range []string{"l", "wr"} {
+		s := g.lines(t, "election=elections/e", as(who))
+		s.created()
+		if m := s.kind("leader"); !strings.Contains(m.text, "me") {
+			t.Errorf("%s is told %s", who, m.text)
+		}
+	}
+	g.get(t, "/v1/watch?election=elections/e", as("w")).problem(t, 403, "permission_denied")
+	g.get(t, "/v1/watch?election=other", as("l")).problem(t, 403, "permission_denied")
+	g.get(t, "/v1/watch?prefix=elections/e/", as("l")).problem(t, 403, "permission_denied")
+}
+
+// TestACallersStreamsAndWatchesAreCounted over all his connections; what is refused on a socket is told on it.
+func TestACallersStreamsAndWatchesAreCounted(t *testing.T) {
+	t.Parallel()
+	limited := rule("a", "", authz.Watch)
+	limited.Limits = authz.Limits{Streams: 2, Watches: 2}
+	g := start(t, judged(t, limited, rule("b", "", authz.Watch)))
+	first := g.lines(t, "prefix=k", as("a"))
+	first.created()
+	s := g.dial(t, "", subprotocol, bearer("a"))
+	s.send(`{"op":"watch","id":"1","prefix":"k"}`)
+	s.kind("created")
+	s.send(`{"op":"watch","id":"2","prefix":"k"}`)
+	s.refused("2", "rate_limited")
+	g.get(t, "/v1/watch?prefix=k", as("a"), "Accept: application/x-ndjson").problem(t, 429, "rate_limited")
+	third := g.dial(t, "", subprotocol, bearer("a"))
+	third.refused("", "rate_limited")
+	third.closed(4429)
+	stranger := g.open(t)
+	stranger.send(`{"op":"auth","token":"a"}`)
+	stranger.refused("", "rate_limited")
+	stranger.closed(4429)
+	b := g.lines(t, "prefix=k", as("b"))
+	b.created()
+	first.leave()
+	eventually(t, "the place is free again", func() bool {
+		a := g.get(t, "/v1/watch/poll?prefix=k&wait=0", as("a"))
+		return a.status == http.StatusOK
+	})
 }

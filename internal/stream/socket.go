@@ -81,9 +81,9 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 		s.expel(problem.From(refused.Err))
 	}
 	// The goroutine of the request goes back to where it came from, with a stack that has seen all of the way here.
-	if _, started := h.spawn(s.serve); !started { //nolint:contextcheck // the socket outlives its request
+	if _, started := h.spawn(s.serve); !started {
 		s.cut()
-		s.serve(r.Context()) //nolint:contextcheck // as above
+		s.serve(r.Context())
 	}
 	return nil
 }
