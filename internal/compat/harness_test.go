@@ -9,13 +9,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/compat"
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
+	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/handlers"
+	"github.com/etcdrest/etcdrest/internal/stream"
+	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
 // gateway is ours in front of an etcd, behind the door of the API.
@@ -24,6 +28,19 @@ type gateway struct {
 	etcd   *embedetcd.Server
 	compat *compat.Gateway
 	api    http.Handler
+	hub    *stream.Hub
+}
+
+// feeds is how the gateway has /v3 share the watches of etcd.
+type feeds struct{ *stream.Hub }
+
+// Follow implements compat.Feeds.
+func (f feeds) Follow(ctx context.Context, key, end []byte, start int64, prevKV bool, wake func()) (compat.Feed, wire.Header, error) {
+	follower, header, err := f.Hub.Follow(ctx, key, end, start, prevKV, wake)
+	if err != nil {
+		return nil, header, err
+	}
+	return follower, header, nil
 }
 
 // start runs a gateway for the length of the test.
@@ -33,6 +50,12 @@ func start(t testing.TB, o compat.Options) *gateway {
 }
 
 func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+	t.Helper()
+	return startWith(t, etcd, o, stream.Options{}, adjust...)
+}
+
+// startWith runs one whose feeds have options of their own.
+func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, shared stream.Options, adjust ...func(*etcdclient.Config)) *gateway {
 	t.Helper()
 	config := etcdclient.Config{Endpoints: []string{etcd.Endpoint()}}
 	for _, f := range adjust {
@@ -47,25 +70,39 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 	if err := client.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
+	epochs := epoch.New(client)
+	hub := stream.New(client, epochs, shared)
+	if o.Feeds == nil {
+		o.Feeds = feeds{hub}
+	}
 	v3, err := compat.New(client, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := handlers.New(client, handlers.Options{Compat: v3})
+	api, err := handlers.New(client, handlers.Options{Compat: v3, Watches: hub, Epoch: epochs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(api)
 	server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(panics{t}, nil), slog.LevelError)
 	server.Start()
+	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var work sync.WaitGroup
+	work.Go(func() { hub.Run(running) })
+	if _, err := epochs.Current(ctx); err != nil { // which writes it, so that revisions are known from here on
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		v3.Close()
+		hub.Close()
+		stop()
+		work.Wait()
 		browser.CloseIdleConnections()
 		server.CloseClientConnections()
 		server.Close()
 		_ = client.Close()
 	})
-	return &gateway{url: server.URL, etcd: etcd, compat: v3, api: api}
+	return &gateway{url: server.URL, etcd: etcd, compat: v3, api: api, hub: hub}
 }
 
 // panics takes the log of a server, and fails the test for what must not be in it.
