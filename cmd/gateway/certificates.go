@@ -84,6 +84,9 @@ func (c *Config) serverTLS(log *slog.Logger) (*tls.Config, error) {
 				return nil, err
 			}
 			config.ClientAuth = tls.RequireAndVerifyClientCert
+			if can, others := c.access.byCertificate(); can && others { // who has none can be known in another way
+				config.ClientAuth = tls.VerifyClientCertIfGiven
+			}
 		}
 		return config, nil
 	}

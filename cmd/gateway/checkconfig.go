@@ -33,5 +33,6 @@ func (c *Config) write(w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	_, err := io.WriteString(w, c.access.text)
+	return err
 }

@@ -23,6 +23,7 @@ func commands() []*command {
 		{devName, "run the gateway and an etcd of its own, whose data stays in --data-dir", runDev},
 		{checkName, "say whether `gateway serve` would start, and print the effective configuration", runCheckConfig},
 		{doctorName, "probe the etcd behind and, with --url, the proxies in front", runDoctor},
+		{tokenName, "sign a token to try the gateway with, or make a key to sign with", runToken},
 		{"version", "print the versions of the program and of what it is built from", runVersion},
 		{"help", "print this, or with the name of a command all its flags", runHelp},
 	}
@@ -34,6 +35,7 @@ const (
 	devName    = "dev"
 	checkName  = "check-config"
 	doctorName = "doctor"
+	tokenName  = "token"
 )
 
 // findCommand takes the subcommand off args; without one it is serve.

@@ -23,15 +23,19 @@ type Config struct {
 	AllowedOrigins []string
 	AllowedHosts   []string
 	PublicURL      string
+	AdvertiseURL   string
 	InsecureNoAuth bool
 
 	LogFormat string
 	LogLevel  string
 
-	MaxBodyBytes   int64
-	MaxValueBytes  int64
-	MaxConnections int64
-	RequestTimeout time.Duration
+	MaxBodyBytes     int64
+	MaxValueBytes    int64
+	MaxConnections   int64
+	MaxRequests      int64
+	MaxBytesInFlight int64
+	MaxCalls         int64
+	RequestTimeout   time.Duration
 
 	MaxRevisionBytes    int64
 	WatchLogBytes       int64
@@ -46,6 +50,11 @@ type Config struct {
 	DoctorURL  string
 	DoctorJSON bool
 
+	Token tokenConfig
+
+	// access is who may call and what they may do; it comes from the file alone.
+	access access
+
 	// sources says where each option's value comes from, by option name; an absent one has its default.
 	sources map[string]source
 }
@@ -53,14 +62,17 @@ type Config struct {
 // defaultConfig is the configuration of a gateway that is told nothing.
 func defaultConfig() Config {
 	return Config{
-		Listen:         "127.0.0.1:8379",
-		AdminListen:    "127.0.0.1:8380",
-		DialTimeout:    5 * time.Second,
-		LogFormat:      "text",
-		LogLevel:       "info",
-		MaxBodyBytes:   12 << 20,
-		MaxValueBytes:  2 << 20,
-		MaxConnections: 16_384,
+		Listen:           "127.0.0.1:8379",
+		AdminListen:      "127.0.0.1:8380",
+		DialTimeout:      5 * time.Second,
+		LogFormat:        "text",
+		LogLevel:         "info",
+		MaxBodyBytes:     12 << 20,
+		MaxValueBytes:    2 << 20,
+		MaxConnections:   16_384,
+		MaxRequests:      2000,
+		MaxBytesInFlight: 512 << 20,
+		MaxCalls:         1000,
 
 		MaxRevisionBytes:    64 << 20,
 		WatchLogBytes:       128 << 20,
@@ -71,6 +83,7 @@ func defaultConfig() Config {
 		ShutdownGrace:  25 * time.Second,
 		DataDir:        "./etcdrest-data",
 		EtcdListen:     "127.0.0.1:0",
+		Token:          tokenConfig{TTL: time.Hour},
 		sources:        make(map[string]source),
 	}
 }

@@ -10,21 +10,22 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// readFile reads the YAML file of options: one mapping, from option names to a plain value or a list of them.
-func readFile(path string) (given, []string) {
+// readFile reads the YAML file: one mapping, from option names to a plain value or a list of them, and the sections of
+// who may call.
+func readFile(path string) (given, access, []string) {
 	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return nil, []string{"config file: " + err.Error()}
+		return nil, access{}, []string{"config file: " + err.Error()}
 	}
 	parsed, err := parser.ParseBytes(content, 0)
 	if err != nil {
-		return nil, []string{yamlFault(path, err)}
+		return nil, access{}, []string{yamlFault(path, err)}
 	}
 	if len(parsed.Docs) > 1 {
-		return nil, []string{path + ": holds more than one YAML document; use one"}
+		return nil, access{}, []string{path + ": holds more than one YAML document; use one"}
 	}
 	if len(parsed.Docs) == 0 || parsed.Docs[0].Body == nil {
-		return nil, nil // an empty file configures nothing
+		return nil, access{}, nil // an empty file configures nothing
 	}
 	r := fileReader{path: path, found: given{}}
 	switch body := parsed.Docs[0].Body.(type) {
@@ -38,12 +39,13 @@ func readFile(path string) (given, []string) {
 	default:
 		r.fault(body, "use one option a line, such as `listen: 127.0.0.1:8379`")
 	}
-	return r.found, r.faults
+	return r.found, r.access, r.faults
 }
 
 type fileReader struct {
 	path   string
 	found  given
+	access access
 	faults []string
 }
 
@@ -53,7 +55,10 @@ func (r *fileReader) fault(at ast.Node, format string, args ...any) {
 
 func (r *fileReader) entry(e *ast.MappingValueNode) {
 	key := e.Key.GetToken().Value
-	var known []string
+	if r.section(key, e) {
+		return
+	}
+	known := []string{authSection, policySection}
 	for _, o := range options() {
 		switch {
 		case o.flagOnly:

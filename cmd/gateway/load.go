@@ -26,7 +26,7 @@ func load(p process) (Config, error) {
 	faults = append(faults, wrong...)
 	file := given{}
 	if path := slices.Concat(environment["config"], flags["config"]); len(path) > 0 && last(path) != "" {
-		file, wrong = readFile(last(path))
+		file, c.access, wrong = readFile(last(path))
 		faults = append(faults, wrong...)
 	}
 

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/etcdrest/etcdrest/internal/authn"
 )
 
 // option is one thing that can be configured. Flags, variables, keys of the file, help and the reference all come from
@@ -93,6 +95,12 @@ func groups() []group {
 				at: func(c *Config) setting { return text{&c.PublicURL} },
 			},
 			{
+				name: "advertise-url", commands: gatewayCommands(), placeholder: "URL",
+				about: "What /v3/cluster/member/list tells as the client URL of every member, so that clients which look for members (Patroni, say) " +
+					"stay with the gateway. GET /v1/cluster shows the members' own. Empty: so does /v3.",
+				at: func(c *Config) setting { return text{&c.AdvertiseURL} },
+			},
+			{
 				name: "allowed-hosts", commands: gatewayCommands(), placeholder: "NAME,…",
 				about: "Names besides localhost, IP addresses and public-url's that a request's Host may hold.",
 				at:    func(c *Config) setting { return list{&c.AllowedHosts} },
@@ -172,6 +180,22 @@ func groups() []group {
 				at:    func(c *Config) setting { return number{&c.MaxStreams, 1} },
 			},
 			{
+				name: "max-requests", commands: gatewayCommands(), placeholder: "N",
+				about: "Requests under way, besides streams; further ones are refused at once (503).",
+				at:    func(c *Config) setting { return number{&c.MaxRequests, 1} },
+			},
+			{
+				name: "max-bytes-in-flight", commands: gatewayCommands(), placeholder: "BYTES",
+				about: "Bytes of the bodies of the requests under way, together; beyond that they are refused at once (503).",
+				at:    func(c *Config) setting { return size{&c.MaxBytesInFlight} },
+			},
+			{
+				name: "max-calls", commands: gatewayCommands(), placeholder: "N",
+				about: "Calls under way at each member, of small ones and of large ones each; when etcd is slow, further ones are refused " +
+					"at once (503).",
+				at: func(c *Config) setting { return number{&c.MaxCalls, 1} },
+			},
+			{
 				name: "request-timeout", commands: gatewayCommands(), placeholder: "SECONDS",
 				about: "Time that a call has when it does not ask for another with timeout= (which may be up to 300).",
 				at:    func(c *Config) setting { return seconds{&c.RequestTimeout, time.Second, maxTimeout} },
@@ -223,11 +247,61 @@ func groups() []group {
 				at:    func(c *Config) setting { return truth{&c.DoctorJSON} },
 			},
 		}},
+		{"Only token", []option{
+			{
+				name: "key", commands: []string{tokenName}, flagOnly: true, placeholder: "FILE",
+				about: "Private key (PEM) or secret to sign with.",
+				at:    func(c *Config) setting { return text{&c.Token.Key} },
+			},
+			{
+				name: "generate-key", commands: []string{tokenName}, flagOnly: true, placeholder: "FILE",
+				about: "Make a private key in FILE, and its public part as a JWK Set in FILE.jwks.json; with an HS algorithm a secret.",
+				at:    func(c *Config) setting { return text{&c.Token.GenerateKey} },
+			},
+			{
+				name: "algorithm", commands: []string{tokenName}, flagOnly: true, placeholder: "NAME",
+				about: "How to sign: RS256, PS256, ES256, EdDSA, HS256 and their kin. Empty: the usual one for the key, ES256 for a new one.",
+				at:    func(c *Config) setting { return choice{&c.Token.Algorithm, authn.AlgorithmNames()} },
+			},
+			{
+				name: "kid", commands: []string{tokenName}, flagOnly: true, placeholder: "ID",
+				about: "Name of the key. Empty: its thumbprint (RFC 7638), none for a secret.",
+				at:    func(c *Config) setting { return text{&c.Token.Kid} },
+			},
+			{
+				name: "issuer", commands: []string{tokenName}, flagOnly: true, placeholder: "TEXT",
+				about: "Claim iss.",
+				at:    func(c *Config) setting { return text{&c.Token.Issuer} },
+			},
+			{
+				name: "audience", commands: []string{tokenName}, flagOnly: true, placeholder: "TEXT",
+				about: "Claim aud.",
+				at:    func(c *Config) setting { return text{&c.Token.Audience} },
+			},
+			{
+				name: "subject", commands: []string{tokenName}, flagOnly: true, placeholder: "TEXT",
+				about: "Claim sub: whom the token names.",
+				at:    func(c *Config) setting { return text{&c.Token.Subject} },
+			},
+			{
+				name: "claim", commands: []string{tokenName}, flagOnly: true, placeholder: "NAME=VALUE",
+				about: "A further claim, which may be given many times. A value that is JSON is taken as that (`uid=7`, `roles='[\"editor\"]'`), any other as text.",
+				at:    func(c *Config) setting { return repeated{&c.Token.Claims} },
+			},
+			{
+				name: "ttl", commands: []string{tokenName}, flagOnly: true, placeholder: "SECONDS",
+				about: "How long the token counts.",
+				at:    func(c *Config) setting { return seconds{&c.Token.TTL, time.Second, maxTTL} },
+			},
+		}},
 	}
 }
 
 // maxTimeout is the longest that one call may take.
 const maxTimeout = 300 * time.Second
+
+// maxTTL is how long a token of `gateway token` may count.
+const maxTTL = 365 * 24 * time.Hour
 
 // options is the table without its headings.
 func options() []option {

@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +90,21 @@ func TestEveryOptionActs(t *testing.T) {
 		"public-url": func(t *testing.T) {
 			g := dev(t, "--public-url=https://etcd.example/store")
 			wantContains(t, "a problem", call(t, nil, http.MethodGet, g.api+"/v1/kv/absent", "").body, "https://etcd.example/store/problems/key_not_found")
+		},
+		"advertise-url": func(t *testing.T) {
+			const list, url = `"clientURLs":["`, "https://etcd.example:8379"
+			g := dev(t, "--advertise-url="+url)
+			for _, version := range []string{"v3", "v3beta", "v3alpha"} {
+				a := call(t, nil, http.MethodPost, g.api+"/"+version+"/cluster/member/list", "{}")
+				wantContains(t, version, a.body, list+url+`"]`)
+			}
+			wantContains(t, "the native cluster", get200(t, g.api+"/v1/cluster"), `"client_urls":["`+g.etcd+`"]`)
+			g = dev(t)
+			a := call(t, nil, http.MethodPost, g.api+"/v3/cluster/member/list", "{}")
+			wantContains(t, "without it", a.body, list+g.etcd+`"]`)
+			for _, wrong := range []string{"etcd.example:8379", "https://etcd.example", "https://etcd.example:8379/", "https://u:p@etcd.example:1", "ftp://e:1"} {
+				wantUsage(t, []string{"dev", "--advertise-url=" + wrong}, "advertise-url: \""+wrong+"\" is not a client URL")
+			}
 		},
 		"allowed-hosts": func(t *testing.T) {
 			g := dev(t, "--allowed-hosts=etcd.example,other.example")
@@ -196,6 +215,58 @@ func TestEveryOptionActs(t *testing.T) {
 				t.Errorf("a stream beyond the limit: got %d %s, want 503 that names --max-streams", a.status, a.body)
 			}
 		},
+		"max-requests": func(t *testing.T) {
+			g := dev(t, "--max-requests=1")
+			waits := make(chan answer, 1)
+			go func() {
+				for a, err := try(t, nil, http.MethodGet, g.api+"/v1/kv/w?wait=30&after=0", ""); ; a, err = try(t, nil, http.MethodGet, g.api+"/v1/kv/w?wait=30&after=0", "") {
+					if err != nil || a.status != http.StatusServiceUnavailable { // it was let in
+						waits <- a
+						return
+					}
+				}
+			}()
+			a := call(t, nil, http.MethodGet, g.api+"/v1/kv/k", "")
+			for a.status == http.StatusNotFound {
+				a = call(t, nil, http.MethodGet, g.api+"/v1/kv/k", "")
+			}
+			if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "--max-requests") {
+				t.Errorf("a request beyond the limit: got %d %s, want 503 that names --max-requests", a.status, a.body)
+			}
+			if err := g.stop(); err != nil {
+				t.Error(err)
+			}
+			<-waits
+		},
+		"max-bytes-in-flight": func(t *testing.T) {
+			g := dev(t, "--max-bytes-in-flight=100")
+			a := call(t, nil, http.MethodPut, g.api+"/v1/raw/k", strings.Repeat("x", 101))
+			if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "--max-bytes-in-flight") {
+				t.Errorf("a body beyond the limit: got %d %s, want 503 that names --max-bytes-in-flight", a.status, a.body)
+			}
+		},
+		"max-calls": func(t *testing.T) {
+			g := dev(t, "--max-calls=1")
+			var refused atomic.Int64
+			var writing sync.WaitGroup
+			for i := range 50 {
+				writing.Go(func() {
+					a, err := try(t, nil, http.MethodPut, g.api+"/v1/kv/k"+strconv.Itoa(i), `{"value":""}`)
+					switch {
+					case err != nil:
+						t.Error(err)
+					case a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "--max-calls") && strings.Contains(a.body, "not_applied"):
+						refused.Add(1)
+					case a.status != http.StatusCreated:
+						t.Errorf("got %d %s, want 201 or 503", a.status, a.body)
+					}
+				})
+			}
+			writing.Wait()
+			if n := refused.Load(); n == 0 || n == 50 {
+				t.Errorf("of 50 writes at once %d were refused; want some", n)
+			}
+		},
 		"log-format": func(t *testing.T) {
 			g := dev(t, "--log-format=json")
 			g.log.waitFor(t, `"msg":"serving"`)
@@ -239,6 +310,7 @@ func TestEveryOptionActs(t *testing.T) {
 			}
 		},
 	}
+	maps.Copy(cases, tokenOptions())
 	for _, o := range options() {
 		flip, ok := cases[o.name]
 		if !ok {

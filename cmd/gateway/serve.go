@@ -92,19 +92,30 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	})
 	defer hub.Close()
 	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
-		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams), Feeds: feeds{hub},
+		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
+		AdvertiseURL: c.AdvertiseURL, Feeds: feeds{hub},
 	})
 	if err != nil {
 		return err
 	}
 	defer v3.Close()
+	door, err := newDoor(c, client, log, func() (Config, error) { return load(p) })
+	if err != nil {
+		return err
+	}
 	requests := telemetry.NewHTTP()
-	api, err := handlers.New(client, handlers.Options{
+	options := handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
 		MaxBodyBytes: c.MaxBodyBytes, MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		MaxRequests: c.MaxRequests, MaxBytes: c.MaxBytesInFlight,
 		Version: readBuild().version, Logger: log, Observer: requests,
 		Watches: hub, Compat: v3, Epoch: epochs,
-	})
+	}
+	if door != nil {
+		options.Gate = door.gate
+		door.changed = append(door.changed, func(ctx context.Context) { v3.Rejudge(ctx, door.gate.Again) })
+	}
+	api, err := handlers.New(client, options)
 	if err != nil {
 		return err
 	}
@@ -130,6 +141,9 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	var watcher sync.WaitGroup
 	watcher.Go(func() { reportStore(watching, client, log) })
 	watcher.Go(func() { hub.Run(watching) })
+	if door != nil {
+		watcher.Go(func() { door.run(watching) })
+	}
 	defer watcher.Wait()
 	defer stopWatching()
 
@@ -180,7 +194,7 @@ func connect(c Config, log *slog.Logger) (*etcdclient.Client, error) {
 		return nil, err
 	}
 	return etcdclient.New(etcdclient.Config{
-		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig,
+		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig, MaxCalls: int(c.MaxCalls),
 		Username: c.EtcdUser, Password: password, Logger: log,
 	})
 }

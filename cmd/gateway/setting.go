@@ -43,6 +43,13 @@ func (s list) set(given []string) error {
 func (s list) value() any    { return append([]string{}, *s.to...) }
 func (s list) words() string { return strings.Join(*s.to, ",") }
 
+// repeated keeps each text as it was given.
+type repeated struct{ to *[]string }
+
+func (r repeated) set(given []string) error { *r.to = given; return nil }
+func (r repeated) value() any               { return append([]string{}, *r.to...) }
+func (r repeated) words() string            { return strings.Join(*r.to, " ") }
+
 type choice struct {
 	to *string
 	of []string

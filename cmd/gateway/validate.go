@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -17,6 +16,10 @@ import (
 // right.
 func (c *Config) validate(command string) []string {
 	v := validation{config: c}
+	if command == tokenName {
+		v.token()
+		return v.faults
+	}
 	if command != doctorName {
 		v.listeners(command)
 		v.serverTLS()
@@ -55,12 +58,12 @@ func (v *validation) together(a, valueA, b, valueB string) {
 
 func (v *validation) listeners(command string) {
 	c := v.config
-	v.listener("listen", c.Listen)
+	v.listener("listen", c.Listen, c.access.asks())
 	if c.AdminListen != "" {
-		v.listener("admin-listen", c.AdminListen)
+		v.listener("admin-listen", c.AdminListen, false)
 	}
 	if command == devName || c.source("etcd-listen") != fromDefault {
-		v.listener("etcd-listen", c.EtcdListen)
+		v.listener("etcd-listen", c.EtcdListen, false)
 	}
 	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.AdminListen && port != "0" {
 		v.fault("listen and admin-listen are both %s; give each its own address", c.Listen)
@@ -68,7 +71,7 @@ func (v *validation) listeners(command string) {
 }
 
 // listener checks an address, and that nobody beyond this machine reaches it while callers are not asked who they are.
-func (v *validation) listener(name, address string) {
+func (v *validation) listener(name, address string, asks bool) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		v.fault("%s: %q is not HOST:PORT, such as 127.0.0.1:8379 or [::1]:8379", name, address)
@@ -77,10 +80,14 @@ func (v *validation) listener(name, address string) {
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		v.fault("%s: %q has no port from 0 to 65535", name, address)
 	}
-	if !v.config.InsecureNoAuth && !isLoopback(host) {
-		v.fault("%s: %q can be reached from other machines, and this version authenticates nobody; "+
-			"use a loopback address such as 127.0.0.1, or say --insecure-no-auth", name, address)
+	if asks || v.config.InsecureNoAuth || isLoopback(host) {
+		return
 	}
+	instead := "use a loopback address such as 127.0.0.1, or say --insecure-no-auth"
+	if name == "listen" {
+		instead = "say under auth in the file of --config how callers are known, " + instead
+	}
+	v.fault("%s: %q can be reached from other machines, and nobody is asked there who he is; %s", name, address, instead)
 }
 
 func isLoopback(host string) bool {
@@ -104,8 +111,12 @@ func (v *validation) serverTLS() {
 }
 
 func (v *validation) callers() {
+	v.access()
 	if u := v.config.PublicURL; u != "" && !isWebURL(u) {
 		v.fault("public-url: %q is not a URL such as https://etcd.example or https://example.org/etcd", u)
+	}
+	if u := v.config.AdvertiseURL; u != "" && !isClientURL(u) {
+		v.fault("advertise-url: %q is not a client URL as members of etcd have them, such as https://etcd.example:8379", u)
 	}
 	for _, origin := range v.config.AllowedOrigins {
 		if u, err := url.Parse(origin); !isWebURL(origin) || err != nil || u.Path != "" {
@@ -119,11 +130,27 @@ func (v *validation) callers() {
 	}
 }
 
+// access checks the sections auth and policy, with the files that they name.
+func (v *validation) access() {
+	c := v.config
+	_, _, faults := c.access.open(nil)
+	v.faults = append(v.faults, faults...)
+	if can, _ := c.access.byCertificate(); can && c.TLSClientCA == "" {
+		v.fault("auth: callers cannot be known by certificates (mtls) without tls-client-ca, the authorities that issue them")
+	}
+}
+
 // isWebURL tells whether s is http or https, with a host, and without what has no place in a base.
 func isWebURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
 		u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// isClientURL tells whether s is scheme, host and port, and nothing else.
+func isClientURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && isWebURL(s) && u.Hostname() != "" && u.Port() != "" && u.Path == ""
 }
 
 func (v *validation) dev() {
@@ -216,13 +243,5 @@ func (c *Config) password() (string, error) {
 	if c.EtcdPasswordFile == "" {
 		return "", nil
 	}
-	content, err := os.ReadFile(c.EtcdPasswordFile)
-	if err != nil {
-		return "", err
-	}
-	password := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
-	if password == "" {
-		return "", errors.New(c.EtcdPasswordFile + " is empty")
-	}
-	return password, nil
+	return readPassword(c.EtcdPasswordFile)
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
@@ -97,7 +98,7 @@ type upstream interface {
 // open opens the stream to etcd and begins to send.
 func (s *exchange) open(g *Gateway, first proto.Message) error {
 	s.sent = make(chan struct{})
-	if s.kind.method == watchKind.method && !etcdclient.BringsToken(s.ctx) {
+	if s.kind.method == watchKind.method && (authz.From(s.ctx) != nil || !etcdclient.BringsToken(s.ctx)) {
 		return s.openWatches(g, first)
 	}
 	stream, err := g.client.NewStream(s.ctx, bothWays, s.kind.method)
@@ -109,7 +110,7 @@ func (s *exchange) open(g *Gateway, first proto.Message) error {
 	return nil
 }
 
-// openWatches opens a stream of watches under the gateway's own identity. The first one is begun before the answer, so that
+// openWatches opens a stream of watches under an identity whose tokens the gateway renews. The first one is begun before the answer, so that
 // it has a status when etcd is not there.
 func (s *exchange) openWatches(g *Gateway, first proto.Message) error {
 	w := newWatchStream(s.ctx, g)

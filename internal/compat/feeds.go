@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -32,10 +33,11 @@ type Feed interface {
 	Close()
 }
 
-// shareable tells whether a watch can be told from a feed exactly as etcd tells it. How often etcd notifies of progress, and how
+// shareable tells whether a watch can be told from a feed exactly as etcd tells it. Feeds are the gateway's own, so that a caller with
+// rights of his own has no place in them. How often etcd notifies of progress, and how
 // large its fragments are, is etcd's own setting; what is refused is refused in etcd's own words.
 func (g *Gateway) shareable(ctx context.Context, r *pb.WatchCreateRequest) bool {
-	if g.options.Feeds == nil || r.GetProgressNotify() || r.GetFragment() || r.GetStartRevision() < 0 {
+	if g.options.Feeds == nil || authz.From(ctx) != nil || r.GetProgressNotify() || r.GetFragment() || r.GetStartRevision() < 0 {
 		return false
 	}
 	if md, _ := metadata.FromOutgoingContext(ctx); len(md[rpctypes.MetadataRequireLeaderKey]) > 0 { // the caller wants to be told when there is no leader

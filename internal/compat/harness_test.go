@@ -51,11 +51,22 @@ func start(t testing.TB, o compat.Options) *gateway {
 
 func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
 	t.Helper()
-	return startWith(t, etcd, o, stream.Options{}, adjust...)
+	return startWith(t, etcd, o, setup{}, adjust...)
 }
 
-// startWith runs one whose feeds have options of their own.
-func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, shared stream.Options, adjust ...func(*etcdclient.Config)) *gateway {
+// startBehind is startOn behind a gate that knows the callers.
+func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) handlers.Gate, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+	t.Helper()
+	return startWith(t, etcd, o, setup{gate: gate}, adjust...)
+}
+
+// setup is what a test can choose besides: the gate, and the options of the feeds.
+type setup struct {
+	gate  func(*etcdclient.Client) handlers.Gate
+	feeds stream.Options
+}
+
+func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, s setup, adjust ...func(*etcdclient.Config)) *gateway {
 	t.Helper()
 	config := etcdclient.Config{Endpoints: []string{etcd.Endpoint()}}
 	for _, f := range adjust {
@@ -71,7 +82,7 @@ func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, shared st
 		t.Fatal(err)
 	}
 	epochs := epoch.New(client)
-	hub := stream.New(client, epochs, shared)
+	hub := stream.New(client, epochs, s.feeds)
 	if o.Feeds == nil {
 		o.Feeds = feeds{hub}
 	}
@@ -79,7 +90,11 @@ func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, shared st
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := handlers.New(client, handlers.Options{Compat: v3, Watches: hub, Epoch: epochs})
+	doors := handlers.Options{Compat: v3, Watches: hub, Epoch: epochs}
+	if s.gate != nil {
+		doors.Gate = s.gate(client)
+	}
+	api, err := handlers.New(client, doors)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package compat_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/etcdrest/etcdrest/internal/compat"
 )
 
 // A store's life: what clients write, read and get wrong, in one order on both sides.
@@ -188,6 +190,9 @@ func TestAuthenticationIsTheSame(t *testing.T) {
 		{"/v3/auth/role/grant", `{"name":"none","perm":{"key":"Yw==","permType":1}}`},
 		{"/v3/auth/role/revoke", `{"role":"r","key":"Yw=="}`},
 		{"/v3/auth/role/revoke", `{"role":"r","key":"Yw=="}`},
+		{"/v3/auth/role/add", `{"name":"gone"}`},
+		{"/v3/auth/role/delete", `{"role":"gone"}`},
+		{"/v3/auth/role/delete", `{"role":"gone"}`},
 		{"/v3/auth/role/get", `{"role":"r"}`},
 		{"/v3/auth/role/get", `{"role":"none"}`},
 		{"/v3/auth/user/grant", `{"user":"root","role":"root"}`},
@@ -237,5 +242,15 @@ func TestAuthenticationIsTheSame(t *testing.T) {
 			}
 			p.same(t, post(step.path, step.body, h))
 		}
+	}
+}
+
+// Two databases never have the same hash, so both gateways are asked for that of one.
+func TestTheHashOfADatabaseIsTheSame(t *testing.T) {
+	t.Parallel()
+	g := start(t, compat.Options{})
+	theirs, ours := ask(t, g.etcd.Endpoint(), post("/v3/maintenance/hash", "{}")), ask(t, g.url, post("/v3/maintenance/hash", "{}"))
+	if ours.status != 200 || ours.body != theirs.body || !strings.Contains(ours.body, `"hash":`) {
+		t.Errorf("got %d %s, want etcd's %s", ours.status, ours.body, theirs.body)
 	}
 }

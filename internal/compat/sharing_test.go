@@ -254,7 +254,7 @@ func scribble(t testing.TB, c *clientv3.Client, random *rand.Rand, n int) {
 func TestSharedWatchesHaveTheEventsOfEtcds(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2) {
-		g := startWith(t, embedetcd.StartForTest(t), compat.Options{}, stream.Options{FeedBytes: 4000})
+		g := startWith(t, embedetcd.StartForTest(t), compat.Options{}, setup{feeds: stream.Options{FeedBytes: 4000}})
 		c := g.oracle(t)
 		random := rand.New(rand.NewPCG(seed, 3))
 		scribble(t, c, random, 60)
@@ -308,13 +308,15 @@ func TestSharedWatchesHaveTheEventsOfEtcds(t *testing.T) {
 
 // A watch of /v3 that does not read holds up nobody, and has missed nothing when it reads on: from the log, from a catch-up, or from a
 // stream of its own where it is too far behind for those.
-func TestASlowReaderHarmsNobody(t *testing.T) { //nolint:paralleltest // it counts watches
+//
+//nolint:paralleltest,tparallel // it counts watches
+func TestASlowReaderHarmsNobody(t *testing.T) {
 	for name, o := range map[string]stream.Options{
 		"by a catch-up":          {FeedBytes: 1 << 18},
 		"by a stream of its own": {FeedBytes: 1 << 18, MaxCatchupRevisions: 20},
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // as above
-			g := startWith(t, embedetcd.StartForTest(t), compat.Options{WriteTimeout: time.Hour}, o)
+		t.Run(name, func(t *testing.T) {
+			g := startWith(t, embedetcd.StartForTest(t), compat.Options{WriteTimeout: time.Hour}, setup{feeds: o})
 			c := g.oracle(t)
 			var slow, quick []*lineStream
 			for range 3 {
@@ -369,7 +371,7 @@ func TestASlowReaderHarmsNobody(t *testing.T) { //nolint:paralleltest // it coun
 // A watch that is left behind a compaction ends as etcd ends it.
 func TestASlowReaderIsToldOfACompaction(t *testing.T) {
 	t.Parallel()
-	g := startWith(t, embedetcd.StartForTest(t), compat.Options{WriteTimeout: time.Hour}, stream.Options{FeedBytes: 1 << 18})
+	g := startWith(t, embedetcd.StartForTest(t), compat.Options{WriteTimeout: time.Hour}, setup{feeds: stream.Options{FeedBytes: 1 << 18}})
 	c := g.oracle(t)
 	s := g.watch(t, g.url, "p/", "p0", "")
 	s.wants(`"created":true`)

@@ -8,6 +8,7 @@ package etcdclient
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -37,6 +38,8 @@ type Client struct {
 	ranges     *ranges
 	watches    *watches
 	keepAlives *keepAlives
+	// views are the other identities over the same pool.
+	views *views
 }
 
 var _ grpc.ClientConnInterface = (*Client)(nil)
@@ -53,21 +56,31 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{pool: p, nobody: fixedIdentity(""), budget: newBudget(config.RetryBudget), metrics: newMetrics(p)}
-	c.watches, c.keepAlives = newWatches(c), newKeepAlives(c)
-	if !config.DisableCoalescing {
-		c.lanes = [2]*lane{newLane(c), newLane(c)}
-		c.ranges = newRanges(c)
-	}
+	root := &Client{pool: p, nobody: fixedIdentity(""), budget: newBudget(config.RetryBudget), metrics: newMetrics(p), views: &views{of: make(map[[sha256.Size]byte]*view)}}
 	if config.Username == "" {
-		c.identity = fixedIdentity(config.Token)
-		return c, nil
+		return root.withToken(config.Token), nil
 	}
-	c.identity = &identity{
-		name: config.Username, password: config.Password, authenticate: c.asNobody().authenticate,
-		run: p.run, refreshed: c.metrics.refreshed, log: config.Logger,
+	return root.withUser(config.Username, config.Password), nil
+}
+
+// withUser and withToken give the client another identity, over the same connections.
+func (c *Client) withUser(name, password string) *Client {
+	return c.as(&identity{
+		name: name, password: password, authenticate: c.asNobody().authenticate,
+		run: c.pool.run, refreshed: c.metrics.refreshed, log: c.pool.config.Logger,
+	})
+}
+
+func (c *Client) withToken(token string) *Client { return c.as(fixedIdentity(token)) }
+
+func (c *Client) as(id *identity) *Client {
+	v := &Client{pool: c.pool, nobody: c.nobody, budget: c.budget, metrics: c.metrics, views: c.views, identity: id}
+	v.watches, v.keepAlives = newWatches(v), newKeepAlives(v)
+	if !v.pool.config.DisableCoalescing {
+		v.lanes = [2]*lane{newLane(v), newLane(v)}
+		v.ranges = newRanges(v)
 	}
-	return c, nil
+	return v
 }
 
 // lane gives the lane of a read, nil when it goes by itself.
@@ -122,6 +135,13 @@ func (c *Client) Endpoints() []string { return append([]string(nil), c.pool.conf
 // Invoke makes a unary call, for the generated clients; request and answer are protobuf messages. A token in the outgoing
 // metadata of ctx (token or authorization) is the caller's own: the call shows that one and not the client's.
 func (c *Client) Invoke(ctx context.Context, full string, request, answer any, opts ...grpc.CallOption) error {
+	if r, ok := changesDowngrade(request); ok {
+		return c.changeDowngrade(ctx, full, r, answer, opts)
+	}
+	return c.invoke(ctx, full, request, answer, opts)
+}
+
+func (c *Client) invoke(ctx context.Context, full string, request, answer any, opts []grpc.CallOption) error {
 	m := lookup(full, request)
 	message, ok := request.(proto.Message)
 	if !ok {

@@ -38,6 +38,10 @@ type Config struct {
 	// the others when they are first needed.
 	UnaryConns, BulkConns, WatchConns, LeaseConns int
 
+	// MaxCalls bounds the calls under way at each endpoint, of the small ones and of the large ones each, default 1,000:
+	// when etcd is slow, further ones fail at once instead of piling up.
+	MaxCalls int
+
 	// HealthInterval is how often a connection in use is checked, default 1 s; HealthTimeout is how long an answer may
 	// take, default 1.5 s. Two misses in a row set the member aside.
 	HealthInterval, HealthTimeout time.Duration
@@ -102,6 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"WatchConns", &c.WatchConns, 2, maxConns},
 		{"LeaseConns", &c.LeaseConns, 1, maxConns},
 		{"MaxAttempts", &c.MaxAttempts, 4, 100},
+		{"MaxCalls", &c.MaxCalls, 1000, math.MaxInt32},
 	} {
 		if *n.value < 0 || *n.value > n.atMost {
 			faults = append(faults, fmt.Errorf("%s is %d: give 1 to %d, or 0 for %d", n.name, *n.value, n.atMost, n.def))

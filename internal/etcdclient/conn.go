@@ -28,6 +28,7 @@ type conn struct {
 	inFlight atomic.Int64           // calls and streams under way
 	used     atomic.Bool            // something was sent since the last check
 	stale    atomic.Bool            // what is known of the cluster is to be asked again
+	stranger atomic.Bool            // the member does not tell its status without a token
 	member   atomic.Pointer[member] // who is behind it; never nil
 	lastErr  atomic.Pointer[string] // why it is not up
 	kick     chan struct{}          // wakes the supervisor; capacity 1, never closed
@@ -164,6 +165,21 @@ func (c *conn) usable() bool { return anyWork(c) && c.can(needWell) }
 
 // anyWork fits the connections that take the work of those who name no member: a learner gets none of it.
 func anyWork(c *conn) bool { return !c.member.Load().learner.Load() }
+
+// full says that the connection has as many calls under way as it may: one that is slow is not given more and more. Watches
+// and keepalives are bounded by those who open them.
+func (c *conn) full() bool {
+	most := 0
+	switch c.class {
+	case classUnary:
+		most = c.pool.config.MaxCalls / c.pool.config.UnaryConns
+	case classBulk:
+		most = c.pool.config.MaxCalls / c.pool.config.BulkConns
+	case classWatch, classLease, classes:
+		return false
+	}
+	return c.inFlight.Load() >= int64(max(most, 1))
+}
 
 // begin counts a call or a stream, which is ended when the member falls silent.
 func (c *conn) begin(a *attempt) {

@@ -63,6 +63,7 @@ const (
 	NameOutsideNamespace = "OutsideNamespace"
 	NameNotSupported     = "NotSupported"
 	NameInvalidArgument  = "InvalidArgument"
+	NameBusy             = "Busy"
 	NameRevisionTooLarge = "RevisionTooLarge"
 )
 
@@ -110,6 +111,9 @@ func (e *Error) Problem() *problem.Error {
 // ErrCompacted is for errors.Is: the revision is gone from etcd's log.
 var ErrCompacted error = rpctypes.ErrCompacted
 
+// ErrLeaseExist is for errors.Is: a lease with that id exists.
+var ErrLeaseExist error = rpctypes.ErrLeaseExist
+
 // ErrLeaseNotFound is for errors.Is: the lease does not exist, or not any more.
 var ErrLeaseNotFound error = leaseNotFoundError{}
 
@@ -156,6 +160,14 @@ func errNotConnected(m *method, conn string) *Error {
 	e := local(m, NameNotConnected, codes.Unavailable, problem.Unavailable, "no member could be reached",
 		"no member of etcd can be reached")
 	e.ConnError, e.retryAfter = conn, time.Second
+	return e
+}
+
+// errBusy is a call that was not made since as many are under way as may be.
+func errBusy(m *method) *Error {
+	e := local(m, NameBusy, codes.ResourceExhausted, problem.Overloaded, "too many calls are under way",
+		"etcd is slow, and as many requests wait for it as may (--max-calls)")
+	e.retryAfter = time.Second
 	return e
 }
 

@@ -1,6 +1,7 @@
 package etcdclient
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -99,8 +100,8 @@ var knownErrors = []known{
 	entry(rpctypes.ErrGRPCAuthFailed, "AuthFailed", problem.Unauthenticated, notApplied, "etcd does not know this user, or the password is another one"),
 	entry(rpctypes.ErrGRPCPermissionNotGiven, "PermissionNotGiven", problem.InvalidArgument, notApplied, "a permission is needed"),
 	entry(rpctypes.ErrGRPCPermissionDenied, "PermissionDenied", problem.PermissionDenied, notApplied, "etcd does not allow this to the user"),
-	entry(rpctypes.ErrGRPCRoleNotGranted, "RoleNotGranted", problem.FailedPrecondition, notApplied, "the user does not have this role"),
-	entry(rpctypes.ErrGRPCPermissionNotGranted, "PermissionNotGranted", problem.FailedPrecondition, notApplied, "the role does not have this permission"),
+	entry(rpctypes.ErrGRPCRoleNotGranted, "RoleNotGranted", problem.RoleNotFound, notApplied, "the user does not have this role"),
+	entry(rpctypes.ErrGRPCPermissionNotGranted, "PermissionNotGranted", problem.PermissionNotFound, notApplied, "the role has no permission for exactly this range"),
 	entry(rpctypes.ErrGRPCAuthNotEnabled, "AuthNotEnabled", problem.AuthNotEnabled, notApplied, "etcd's authentication is not enabled"),
 	entry(rpctypes.ErrGRPCInvalidAuthToken, "InvalidAuthToken", problem.AuthExpired, notApplied, "etcd does not accept the token, or not any more", followRenew),
 	entry(rpctypes.ErrGRPCInvalidAuthMgmt, "InvalidAuthMgmt", problem.FailedPrecondition, notApplied, "etcd does not allow this change of users or roles"),
@@ -120,7 +121,7 @@ var knownErrors = []known{
 	entry(rpctypes.ErrGRPCBadLeaderTransferee, "BadLeaderTransferee", problem.FailedPrecondition, notApplied, "this member cannot become the leader"),
 	entry(rpctypes.ErrGRPCWrongDowngradeVersionFormat, "WrongDowngradeVersionFormat", problem.InvalidArgument, notApplied, "the version to downgrade to is not of the form 3.6"),
 	entry(rpctypes.ErrGRPCInvalidDowngradeTargetVersion, "InvalidDowngradeTargetVersion", problem.InvalidArgument, notApplied, "the cluster can only be downgraded by one minor version"),
-	entry(rpctypes.ErrGRPCClusterVersionUnavailable, "ClusterVersionUnavailable", problem.FailedPrecondition, notApplied, "the cluster has not yet agreed on its version"),
+	entry(rpctypes.ErrGRPCClusterVersionUnavailable, "ClusterVersionUnavailable", problem.Unavailable, notApplied, "the cluster has not yet agreed on its version"),
 	entry(rpctypes.ErrGRPCDowngradeInProcess, "DowngradeInProcess", problem.FailedPrecondition, notApplied, "the cluster is being downgraded already"),
 	entry(rpctypes.ErrGRPCNoInflightDowngrade, "NoInflightDowngrade", problem.FailedPrecondition, notApplied, "the cluster is not being downgraded"),
 	// A server says these of its own context. The caller's may be alive, so they are not the caller's errors.
@@ -147,6 +148,21 @@ var knownByText = func() map[string]*known {
 }()
 
 var textLeaseNotFound = status.Convert(rpctypes.ErrGRPCLeaseNotFound).Message()
+
+// contextStatus gives the end of a context in a server its code: etcd 3.4 sends it as Unknown.
+func contextStatus(s *status.Status) *status.Status {
+	if s.Code() != codes.Unknown {
+		return s
+	}
+	switch s.Message() {
+	case context.DeadlineExceeded.Error():
+		return status.New(codes.DeadlineExceeded, s.Message())
+	case context.Canceled.Error():
+		return status.New(codes.Canceled, s.Message())
+	default:
+		return s
+	}
+}
 
 // byCode is for texts that are not known.
 func byCode(code codes.Code) known {

@@ -128,6 +128,8 @@ type scripted struct {
 	onRenew  func(stream pb.Lease_LeaseKeepAliveServer) error
 	onWatch  func(stream pb.Watch_WatchServer) error // nil: waits
 
+	onDowngrade func(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error)
+
 	puts, ranges, streams, authns, statuses, renewals, watches atomic.Int64
 
 	endpoint string
@@ -251,6 +253,10 @@ func (s *scripted) Authenticate(ctx context.Context, r *pb.AuthenticateRequest) 
 	}
 	token, err := s.onAuthn(ctx, r)
 	return &pb.AuthenticateResponse{Header: s.header(), Token: token}, err
+}
+
+func (s *scripted) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	return s.onDowngrade(ctx, r)
 }
 
 func (s *scripted) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {

@@ -62,9 +62,26 @@ func (ns namespace) ownKeys(keys [][]byte) [][]byte {
 
 // The requests, with the prefix in front of every key; false for an empty key, which etcd refuses.
 
+// own puts the prefix in front of a key, unless it holds the gateway's own state: that has no namespace. It is for keys
+// that the gateway makes; what callers of /v3 name goes through key.
+func (ns namespace) own(key []byte) []byte {
+	if wire.IsState(key) {
+		return key
+	}
+	return ns.key(key)
+}
+
+// interval is own for a range: only a single key can be one of the state.
+func (ns namespace) interval(key, end []byte) (innerKey, innerEnd []byte) {
+	if len(end) == 0 {
+		return ns.own(key), nil
+	}
+	return ns.key(key), ns.end(end)
+}
+
 func (ns namespace) rangeRequest(r *wire.RangeRequest) (wire.RangeRequest, bool) {
 	inner := *r
-	inner.Key, inner.End = ns.key(r.Key), ns.end(r.End)
+	inner.Key, inner.End = ns.interval(r.Key, r.End)
 	return inner, len(r.Key) > 0
 }
 
@@ -79,13 +96,13 @@ func (ns namespace) watchRequest(r WatchRequest) WatchRequest {
 
 func (ns namespace) putRequest(r *wire.PutRequest) (wire.PutRequest, bool) {
 	inner := *r
-	inner.Key = ns.key(r.Key)
+	inner.Key = ns.own(r.Key)
 	return inner, len(r.Key) > 0
 }
 
 func (ns namespace) deleteRequest(r *wire.DeleteRequest) (wire.DeleteRequest, bool) {
 	inner := *r
-	inner.Key, inner.End = ns.key(r.Key), ns.end(r.End)
+	inner.Key, inner.End = ns.interval(r.Key, r.End)
 	return inner, len(r.Key) > 0
 }
 
@@ -95,7 +112,7 @@ func (ns namespace) txnRequest(t *wire.TxnRequest) (*wire.TxnRequest, bool) {
 		if len(c.Key) == 0 {
 			return nil, false
 		}
-		c.Key, c.End = ns.key(c.Key), ns.end(c.End)
+		c.Key, c.End = ns.interval(c.Key, c.End)
 		inner.If[i] = c
 	}
 	var ok bool

@@ -121,9 +121,14 @@ func (c *Client) Collect(out chan<- prometheus.Metric) {
 	}
 	out <- prometheus.MustNewConstMetric(m.leader, prometheus.GaugeValue, known)
 	watches, streams := c.watches.counts()
+	leases := c.keepAlives.count()
+	c.views.each(func(v *Client) {
+		w, s := v.watches.counts()
+		watches, streams, leases = watches+w, streams+s, leases+v.keepAlives.count()
+	})
 	out <- prometheus.MustNewConstMetric(m.watches, prometheus.GaugeValue, float64(watches))
 	out <- prometheus.MustNewConstMetric(m.watchStreams, prometheus.GaugeValue, float64(streams))
-	out <- prometheus.MustNewConstMetric(m.leases, prometheus.GaugeValue, float64(c.keepAlives.count()))
+	out <- prometheus.MustNewConstMetric(m.leases, prometheus.GaugeValue, float64(leases))
 }
 
 func (m *metrics) counters() []prometheus.Collector {

@@ -11,7 +11,9 @@ import (
 )
 
 // Namespaced is a client that sees only the keys under a prefix, and sees them without it. No request can reach outside,
-// and an answer that holds a foreign key is an error. It shares everything with its client; it is safe for concurrent use.
+// and an answer that holds a foreign key is an error. The one exception are single keys of the gateway's own state
+// (wire.StatePrefix), for the calls that speak the views of package wire: those who pass on what callers name must refuse
+// them. It shares everything with its client; it is safe for concurrent use.
 type Namespaced struct {
 	client *Client
 	space  namespace
@@ -30,6 +32,9 @@ func (n *Namespaced) Range(ctx context.Context, r *wire.RangeRequest) (*wire.Ran
 	inner, ok := n.space.rangeRequest(r)
 	if !ok {
 		return nil, errEmptyKey(methodRange)
+	}
+	if wire.IsState(inner.Key) {
+		return n.client.rangeIn(ctx, &inner, nil)
 	}
 	return n.client.rangeIn(ctx, &inner, n.space)
 }

@@ -305,3 +305,33 @@ func TestNamespaceMessagesEqualTheRawPath(t *testing.T) {
 		t.Errorf("prev_kvs of the delete: %q; want 3", k)
 	}
 }
+
+func TestTheGatewaysStateHasNoNamespace(t *testing.T) {
+	t.Parallel()
+	c, _ := embedded(t)
+	ctx := within(t, 20*time.Second)
+	n := c.Namespace([]byte("tenant/"))
+	record := []byte(wire.StatePrefix + "i/1")
+	_, err := n.Txn(ctx, &wire.TxnRequest{
+		If:   []wire.Compare{{Key: record, Target: wire.TargetCreateRevision, Op: wire.Equal}},
+		Then: []wire.Op{{Put: &wire.PutRequest{Key: record}}, {Put: &wire.PutRequest{Key: []byte("a")}}, {Range: &wire.RangeRequest{Key: record}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, inside := range map[string]bool{string(record): false, "tenant/a": true} {
+		r, err := c.Range(ctx, &wire.RangeRequest{Key: []byte(key)})
+		if err != nil || r.KVs.Len() != 1 {
+			t.Errorf("%q in the store: %v, %v", key, r, err)
+		}
+		if all, err := n.Range(ctx, &wire.RangeRequest{Key: []byte("\x00"), End: []byte("\x00")}); err != nil || all.KVs.Len() != 1 {
+			t.Errorf("all keys of the namespace: %v, %v; want one, %t", all, err, inside)
+		}
+	}
+	if r, err := n.Range(ctx, &wire.RangeRequest{Key: record}); err != nil || r.KVs.Len() != 1 {
+		t.Errorf("the record, read within the namespace: %v, %v", r, err)
+	}
+	if r, err := pb.NewKVClient(n).Range(ctx, &pb.RangeRequest{Key: record}); err != nil || len(r.GetKvs()) != 0 {
+		t.Errorf("what a caller of /v3 names is in the namespace whatever it is: %v, %v", r, err)
+	}
+}

@@ -16,7 +16,7 @@ import (
 )
 
 // pool is the connections to a cluster: who is behind them, who of them is well, and which is to take the next call. It
-// knows nothing of identities: whoever calls brings a token along.
+// knows nothing of identities: whoever calls brings a token along, and the pool's own questions borrow one that was accepted.
 type pool struct {
 	config Config
 	log    *slog.Logger
@@ -26,6 +26,7 @@ type pool struct {
 	term    atomic.Uint64 // the highest raft term seen
 	cluster atomic.Uint64
 	lastErr atomic.Pointer[string] // the last connection error of any connection
+	shown   atomic.Pointer[token]  // one that etcd has accepted; nil while there is none
 
 	mu      sync.Mutex
 	members map[uint64]*member
@@ -161,6 +162,13 @@ func (p *pool) change() <-chan struct{} {
 	return p.signal
 }
 
+// accepted notes a token that a call went well with. Members that would not tell a stranger who they are are asked again.
+func (p *pool) accepted(t *token) {
+	if t.value != "" && p.shown.Load() == nil && p.shown.CompareAndSwap(nil, t) {
+		p.each((*conn).wake)
+	}
+}
+
 func (p *pool) memberOf(id uint64) *member {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -249,8 +257,12 @@ func (p *pool) pick(ctx context.Context, m *method, avoid *member, fits func(*co
 	if fits == nil {
 		fits = anyWork
 	}
-	if c := p.choose(m, avoid, fits); c != nil {
+	c, busy := p.choose(m, avoid, fits)
+	switch {
+	case c != nil:
 		return c, nil
+	case busy:
+		return nil, errBusy(m)
 	}
 	return p.await(ctx, m, avoid, fits)
 }
@@ -265,8 +277,12 @@ func (p *pool) await(ctx context.Context, m *method, avoid *member, fits func(*c
 	defer timer.Stop()
 	for {
 		change := p.change()
-		if c := p.choose(m, avoid, fits); c != nil {
+		c, busy := p.choose(m, avoid, fits)
+		switch {
+		case c != nil:
 			return c, nil
+		case busy:
+			return nil, errBusy(m)
 		}
 		select {
 		case <-change:
@@ -285,13 +301,18 @@ func (p *pool) await(ctx context.Context, m *method, avoid *member, fits func(*c
 var needs = [...]need{needWell, needWell, needAnswers, needAny}
 
 // choose gives the less loaded of two random connections of the class, the leader's weighing half where the leader
-// answers sooner; nil when there is none. Members that are set aside are better than nobody, silent ones last.
-func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) *conn {
+// answers sooner; nil when there is none, and busy when those there are have as many calls under way as they may. Members
+// that are set aside are better than nobody, silent ones last.
+func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) (best *conn, busy bool) {
 	var room [16]*conn
 	candidates := room[:0]
 	for n, need := range needs {
 		for _, c := range p.conns[m.class] {
 			if !fits(c) || !c.can(need) || n == 0 && c.member.Load() == avoid {
+				continue
+			}
+			if c.full() {
+				busy = true
 				continue
 			}
 			candidates = append(candidates, c)
@@ -302,9 +323,9 @@ func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) *conn {
 	}
 	if len(candidates) < 2 {
 		if len(candidates) == 1 {
-			return candidates[0]
+			return candidates[0], false
 		}
-		return nil
+		return nil, busy
 	}
 	i, j := rand.IntN(len(candidates)), rand.IntN(len(candidates)-1) //nolint:gosec // spreading load needs no secrecy
 	if j >= i {
@@ -315,9 +336,9 @@ func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) *conn {
 		if l := leastLoaded(candidates, leader); l != nil {
 			a = l
 		}
-		return lighter(a, b, leader)
+		return lighter(a, b, leader), false
 	}
-	return lighter(a, b, 0)
+	return lighter(a, b, 0), false
 }
 
 func leastLoaded(conns []*conn, id uint64) (best *conn) {

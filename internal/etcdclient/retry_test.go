@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -465,5 +466,50 @@ func TestEndpointOfAnotherClusterIsRefused(t *testing.T) {
 	}
 	if n := foreign.puts.Load(); n != 0 {
 		t.Errorf("the endpoint of another cluster got %d puts; want none", n)
+	}
+}
+
+func TestASlowMemberIsGivenNoMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := serve(t, &scripted{onPut: func(ctx context.Context) error {
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}})
+	c := ready(t, []string{s.endpoint}, func(c *etcdclient.Config) { c.MaxCalls = 10 })
+	put := func() error {
+		_, err := c.Put(within(t, 20*time.Second), &wire.PutRequest{Key: []byte("k")})
+		return err
+	}
+	var waiting sync.WaitGroup
+	for range 10 {
+		waiting.Go(func() {
+			if err := put(); err != nil {
+				t.Errorf("a put within the bound: %v", err)
+			}
+		})
+	}
+	eventually(t, "the server works on all of them", 10*time.Second, func() bool { return s.puts.Load() == 10 })
+	for range 5 {
+		began := time.Now()
+		e := asError(t, put())
+		if e.Name != etcdclient.NameBusy || e.Outcome != problem.NotApplied || e.Problem().Code != problem.Overloaded || e.Problem().RetryAfter == 0 {
+			t.Errorf("a put beyond the bound: %+v; want Busy, not applied, with a time to come back", e)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it was refused after %v; want at once", took)
+		}
+	}
+	close(release)
+	waiting.Wait()
+	if err := put(); err != nil {
+		t.Errorf("after the member is quick again: %v", err)
+	}
+	if n := s.puts.Load(); n != 11 {
+		t.Errorf("the server saw %d puts; want 11", n)
 	}
 }

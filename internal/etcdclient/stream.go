@@ -30,7 +30,7 @@ func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, full stri
 func (c *Client) open(
 	ctx context.Context, desc *grpc.StreamDesc, m *method, avoid *member, fits func(*conn) bool, opts []grpc.CallOption,
 ) (*stream, *Error) {
-	who := c.as(ctx)
+	who := c.identityOf(ctx)
 	for n := 1; ; n++ {
 		t, err := who.token(ctx, m)
 		if err != nil {

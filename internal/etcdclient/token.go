@@ -51,8 +51,8 @@ func bringsToken(ctx context.Context) bool {
 	return ok && (len(own["token"]) > 0 || len(own["authorization"]) > 0)
 }
 
-// as gives the identity that a call goes under: the client's, or nobody's when the call brings a token of its own.
-func (c *Client) as(ctx context.Context) *identity {
+// identityOf gives the identity that a call goes under: the client's, or nobody's when the call brings a token of its own.
+func (c *Client) identityOf(ctx context.Context) *identity {
 	if bringsToken(ctx) {
 		return c.nobody
 	}

@@ -10,7 +10,7 @@ func (a *API) listAlarms(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	alarms, header, err := a.cluster.Alarms(c.ctx())
+	alarms, header, err := c.backend.Alarms(c.ctx())
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (a *API) disarm(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	alarms, header, err := a.cluster.Alarms(c.ctx())
+	alarms, header, err := c.backend.Alarms(c.ctx())
 	if err != nil {
 		return c.notApplied(err)
 	}
@@ -39,7 +39,7 @@ func (a *API) disarm(c *call) error {
 		if kind != "" && alarm.Kind != kind || member != nil && alarm.MemberID != *member {
 			continue
 		}
-		if header, err = a.cluster.Disarm(c.ctx(), alarm); err != nil {
+		if header, err = c.backend.Disarm(c.ctx(), alarm); err != nil {
 			return partly(err, len(ended) > 0)
 		}
 		c.revision = max(c.revision, header.Revision)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -49,6 +51,15 @@ type Backend interface {
 	Accounts
 }
 
+// Gate lets callers in; *authz.Gate satisfies it.
+type Gate interface {
+	Admit(ctx context.Context, c authn.Credentials) (*authz.Caller, error)
+	// Kinds are the ways to be known, in the order in which they are tried.
+	Kinds() []authn.Kind
+	// Challenges are the values of WWW-Authenticate.
+	Challenges() []string
+}
+
 // Observer takes one finished request for the metrics; route is the pattern of the routing table, never the path. The time
 // is 0 where it is the caller who chose how long to stay (streams, waits) and so says nothing.
 type Observer interface {
@@ -68,8 +79,13 @@ type Options struct {
 	// MaxBodyBytes bounds a JSON body (default 12 MiB), MaxValueBytes a raw body and every decoded value (default 2 MiB).
 	MaxBodyBytes  int64
 	MaxValueBytes int64
+	// MaxRequests bounds the requests under way, besides streams (default 2,000), MaxBytes the bytes of their bodies
+	// together (default 512 MiB): further ones are refused at once.
+	MaxRequests, MaxBytes int64
 	// RequestTimeout bounds a call that names no timeout= of its own (default 30 s).
 	RequestTimeout time.Duration
+	// Gate tells who calls and what he may do (default: nobody is asked, and everybody may do everything).
+	Gate Gate
 	// Watches serves the routes that watch (default: they answer not_supported).
 	Watches Watches
 	// Compat serves /v3, /v3beta and /v3alpha (default: nothing is there).
@@ -89,28 +105,30 @@ const (
 	defaultMaxBodyBytes   = 12 << 20
 	defaultMaxValueBytes  = 2 << 20
 	defaultRequestTimeout = 30 * time.Second
+	defaultMaxRequests    = 2000
+	defaultMaxBytes       = 512 << 20
 )
 
 // API serves the native API. It is safe for concurrent use; make it with New.
 type API struct {
+	// store and backend are etcd as the gateway itself; calls have those of their callers.
 	store   Store
-	cluster Cluster
-	// upkeep and accounts are the same client as the store, which has no namespace.
-	upkeep   Maintenance
-	accounts Accounts
-	options  Options
-	router   chi.Router
-	routes   []route
-	allowed  map[string]string // pattern -> its Allow header
-	hosts    hostPolicy
-	origins  originPolicy
-	epoch    *epoch.Keeper
-	records  *records
-	sizes    rangeSizes
+	backend Backend
+	options Options
+	router  chi.Router
+	routes  []route
+	allowed map[string]string // pattern -> its Allow header
+	hosts   hostPolicy
+	origins originPolicy
+	epoch   *epoch.Keeper
+	records *records
+	sizes   rangeSizes
 
 	// scanning has room for the one scan of etcd's log that may run.
 	scanning chan struct{}
 	draining atomic.Bool
+	// requests are under way, and bytes of their bodies held.
+	requests, bytes atomic.Int64
 	// stopping ends when the gateway drains; calls that wait end with it.
 	stopping context.Context //nolint:containedctx // the life of the API itself, not of a call
 	stop     context.CancelFunc
@@ -123,6 +141,12 @@ func New(backend Backend, o Options) (*API, error) {
 	}
 	if o.MaxValueBytes == 0 {
 		o.MaxValueBytes = defaultMaxValueBytes
+	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = defaultMaxRequests
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = defaultMaxBytes
 	}
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = defaultRequestTimeout
@@ -148,7 +172,7 @@ func New(backend Backend, o Options) (*API, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	a := &API{scanning: make(chan struct{}, 1), store: backend, cluster: backend, upkeep: backend, accounts: backend, options: o, hosts: hosts, origins: origins}
+	a := &API{scanning: make(chan struct{}, 1), store: backend, backend: backend, options: o, hosts: hosts, origins: origins}
 	if a.epoch = o.Epoch; a.epoch == nil {
 		a.epoch = epoch.New(backend)
 	}

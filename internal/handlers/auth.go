@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -39,7 +41,7 @@ func (a *API) getAuth(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	s, err := a.accounts.AuthStatus(c.ctx())
+	s, err := c.backend.AuthStatus(c.ctx())
 	// Before etcd 3.7 the question is refused to those who show no token, which answers it.
 	if e, ok := errors.AsType[*etcdclient.Error](err); ok && e.Name == "UserEmpty" {
 		s.Enabled, err = true, nil
@@ -58,10 +60,10 @@ func (a *API) getAuth(c *call) error {
 }
 
 // enableAuth answers POST /v1/auth/enable.
-func (a *API) enableAuth(c *call) error { return c.switchAuth(true, a.accounts.AuthEnable) }
+func (a *API) enableAuth(c *call) error { return c.switchAuth(true, c.backend.AuthEnable) }
 
 // disableAuth answers POST /v1/auth/disable.
-func (a *API) disableAuth(c *call) error { return c.switchAuth(false, a.accounts.AuthDisable) }
+func (a *API) disableAuth(c *call) error { return c.switchAuth(false, c.backend.AuthDisable) }
 
 func (c *call) switchAuth(on bool, change func(context.Context) (wire.Header, error)) error {
 	if err := c.query.Done(); err != nil {
@@ -86,11 +88,15 @@ func (a *API) login(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
+	if g := a.options.Gate; g != nil && !slices.Contains(g.Kinds(), authn.KindEtcd) {
+		return problem.New(problem.PermissionDenied, "this gateway does not take etcd's users").WithOutcome(problem.NotApplied).
+			WithHint("GET /v1/auth/methods tells what it takes")
+	}
 	var name, password string
 	if err := c.decode(kvjson.Text("name", &name).Required(), kvjson.Text("password", &password).Required()); err != nil {
 		return err
 	}
-	token, err := a.accounts.Login(c.ctx(), name, password)
+	token, err := c.backend.Login(c.ctx(), name, password)
 	if err != nil {
 		return c.notApplied(err)
 	}

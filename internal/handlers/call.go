@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
@@ -21,13 +22,21 @@ type call struct {
 	received *http.Request
 	api      *API
 	route    *route
-	store    Store
-	query    params
+	// caller is who asks; nil when nobody is asked who he is. store is what he sees of etcd, and backend etcd as his identity,
+	// for what has no namespace.
+	caller  *authz.Caller
+	store   Store
+	backend Backend
+	query   params
 
 	id      string
 	started time.Time
 	// waits says that the caller chose how long the call may take.
 	waits bool
+	// placed and counted say that the call counts among the requests under way, of the gateway and of its caller; held is how
+	// many bytes of its body do.
+	placed, counted bool
+	held            int64
 	// claim is the call's hold on its Idempotency-Key; nil without one.
 	claim *claim
 
@@ -57,7 +66,7 @@ const keepBytes = 1 << 20
 func (a *API) newCall(w http.ResponseWriter, r *http.Request) *call {
 	c, _ := calls.Get().(*call)
 	body, q := c.body[:0], c.query
-	*c = call{w: w, r: r, received: r, api: a, store: a.store, started: time.Now(), body: body}
+	*c = call{w: w, r: r, received: r, api: a, store: a.store, backend: a.backend, started: time.Now(), body: body}
 	c.query = q
 	return c
 }
@@ -119,7 +128,7 @@ func (c *call) readBody() ([]byte, error) {
 	if err := acceptJSON(c.r.Header); err != nil {
 		return nil, err
 	}
-	return readAll(c.w, c.r, c.api.options.MaxBodyBytes)
+	return c.readAll(c.api.options.MaxBodyBytes)
 }
 
 // decode reads the JSON body into the declared members.

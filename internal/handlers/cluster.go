@@ -59,7 +59,7 @@ func (a *API) getCluster(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	v, err := a.viewCluster(c.ctx())
+	v, err := c.viewCluster(c.ctx())
 	if err != nil {
 		return err
 	}
@@ -67,31 +67,31 @@ func (a *API) getCluster(c *call) error {
 	return nil
 }
 
-func (a *API) viewCluster(ctx context.Context) (*clusterView, error) {
-	v, err := a.listMembers(ctx)
+func (c *call) viewCluster(ctx context.Context) (*clusterView, error) {
+	v, err := c.listMembers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var wg sync.WaitGroup
 	if v.quorum {
-		wg.Go(func() { v.alarms = a.knownAlarms(ctx) })
+		wg.Go(func() { v.alarms = c.knownAlarms(ctx) })
 	}
-	a.askStatus(ctx, v.members, &wg)
+	c.askStatus(ctx, v.members, &wg)
 	wg.Wait()
 	return v, nil
 }
 
 // listMembers asks a quorum for the members, and when there is none, any one member for those that it knows.
-func (a *API) listMembers(ctx context.Context) (*clusterView, error) {
+func (c *call) listMembers(ctx context.Context) (*clusterView, error) {
 	asking, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	members, header, err := a.cluster.Members(asking)
+	members, header, err := c.backend.Members(asking)
 	v := &clusterView{quorum: err == nil}
 	if e := problem.From(err); e != nil {
 		if e.Code != problem.Unavailable && e.Code != problem.DeadlineExceeded || ctx.Err() != nil {
 			return nil, err
 		}
-		if members, header, err = a.cluster.MembersKnown(ctx); err != nil {
+		if members, header, err = c.backend.MembersKnown(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -103,22 +103,22 @@ func (a *API) listMembers(ctx context.Context) (*clusterView, error) {
 }
 
 // askStatus asks every member at the same time, each for at most the time of a probe.
-func (a *API) askStatus(ctx context.Context, members []memberView, wg *sync.WaitGroup) {
+func (c *call) askStatus(ctx context.Context, members []memberView, wg *sync.WaitGroup) {
 	for i := range members {
 		m := &members[i]
 		wg.Go(func() {
 			asking, cancel := context.WithTimeout(ctx, probeTimeout)
 			defer cancel()
-			m.status, m.err = a.cluster.StatusOf(asking, m.Member)
+			m.status, m.err = c.backend.StatusOf(asking, m.Member)
 		})
 	}
 }
 
 // knownAlarms gives the raised alarms, nil when they cannot be asked for.
-func (a *API) knownAlarms(ctx context.Context) []etcdclient.Alarm {
+func (c *call) knownAlarms(ctx context.Context) []etcdclient.Alarm {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	alarms, _, err := a.cluster.Alarms(ctx)
+	alarms, _, err := c.backend.Alarms(ctx)
 	if err != nil {
 		return nil
 	}

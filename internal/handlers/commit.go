@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"errors"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -67,33 +66,19 @@ func (c *call) commitOnce(p *plan, answer func(*planned) error) (*planned, error
 	return done, nil
 }
 
-// runOnce sends the transaction. A record's lease that is gone (somebody revoked it) is replaced once: etcd refuses such a
-// transaction before it does anything.
-func (c *call) runOnce(p *plan) (*wire.TxnResponse, *plan, error) {
-	for try := 0; ; try++ {
-		lease, err := c.api.records.lease(c.ctx())
-		if err != nil {
-			return nil, nil, c.notApplied(err)
+// runOnce sends the transaction.
+func (c *call) runOnce(p *plan) (answer *wire.TxnResponse, recorded *plan, err error) {
+	answer, err = c.withRecordLease(func(ctx context.Context, lease int64) (_ *wire.TxnResponse, err error) {
+		if recorded, err = c.claim.recorded(p, lease); err != nil {
+			return nil, c.notApplied(err)
 		}
-		recorded, err := c.claim.recorded(p, lease)
-		if err != nil {
-			return nil, nil, c.notApplied(err)
-		}
-		answer, err := c.store.Txn(c.ctx(), &wire.TxnRequest{
+		return c.store.Txn(ctx, &wire.TxnRequest{
 			If:   []wire.Compare{createRevision(c.claim.key, wire.Equal, 0)},
 			Then: []wire.Op{{Txn: recorded.request()}},
 			Else: []wire.Op{{Range: &wire.RangeRequest{Key: c.claim.key}}},
 		})
-		switch {
-		case err == nil:
-			return answer, recorded, nil
-		case try == 0 && errors.Is(err, etcdclient.ErrLeaseNotFound) && c.api.records.drop(c.ctx(), lease):
-			continue
-		case problem.From(err).Code == problem.PermissionDenied && !c.recordsAllowed(lease):
-			return nil, nil, recordsUnavailable().Because(err)
-		}
-		return nil, nil, err
-	}
+	})
+	return answer, recorded, err
 }
 
 // replayFirst answers with the first outcome, whose record the transaction has read.
@@ -105,7 +90,11 @@ func (c *call) replayFirst(outer *wire.TxnResponse) error {
 	if !ok {
 		return unreadable().WithOutcome(problem.NotApplied)
 	}
-	return c.replay(kv)
+	r, err := c.sameRequest(kv)
+	if err != nil {
+		return err
+	}
+	return c.replay(kv, r)
 }
 
 // recordsAllowed asks whether the identity may write records, by a transaction that never does: etcd judges the rights of
@@ -131,7 +120,7 @@ func (c *call) keepAnswer(done *planned, lease etcdclient.Lease) {
 		return
 	}
 	r := c.claim.record(done.branch, lease)
-	r.Response = &response{Status: c.status, Revision: c.revision, Tag: c.etag, Body: c.body}
+	r.Response = c.response()
 	value, err := r.encode()
 	if err != nil {
 		return
@@ -142,6 +131,11 @@ func (c *call) keepAnswer(done *planned, lease etcdclient.Lease) {
 		If:   []wire.Compare{{Key: c.claim.key, Target: wire.TargetModRevision, Number: done.revision()}},
 		Then: []wire.Op{{Put: &wire.PutRequest{Key: c.claim.key, Value: value, IgnoreLease: true}}},
 	})
+}
+
+// response is the answer as a record keeps it.
+func (c *call) response() *response {
+	return &response{Status: c.status, Revision: c.revision, Tag: c.etag, Location: c.w.Header().Get("Location"), Body: c.body}
 }
 
 // operationCount counts as etcd does: the longest list of a transaction, and the most that one nested in it counts.

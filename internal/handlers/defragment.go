@@ -21,7 +21,7 @@ func (a *API) defragment(c *call) error {
 	if err := c.decodeOptional(kvjson.ID("member", &id).Given(&one)); err != nil {
 		return err
 	}
-	v, err := a.viewCluster(c.ctx())
+	v, err := c.viewCluster(c.ctx())
 	if err != nil {
 		return c.notApplied(err)
 	}
@@ -95,10 +95,10 @@ func (c *call) defragmentEach(todo []*memberView) error {
 
 // defragmentOne defragments a member and asks for its status then, so that the next one waits until it is back.
 func (c *call) defragmentOne(m *etcdclient.Member) (etcdclient.MemberStatus, error) {
-	if err := c.api.upkeep.Defragment(c.ctx(), *m); err != nil {
+	if err := c.backend.Defragment(c.ctx(), *m); err != nil {
 		return etcdclient.MemberStatus{}, err
 	}
-	status, err := c.api.cluster.StatusOf(c.ctx(), *m)
+	status, err := c.backend.StatusOf(c.ctx(), *m)
 	return status, partly(err, err != nil)
 }
 
@@ -108,7 +108,7 @@ func (c *call) notLeading(todo []*memberView) int {
 		if len(todo) == 1 {
 			break
 		}
-		if s, err := c.api.cluster.StatusOf(c.ctx(), m.Member); err == nil && s.Leader != m.ID {
+		if s, err := c.backend.StatusOf(c.ctx(), m.Member); err == nil && s.Leader != m.ID {
 			return i
 		}
 	}

@@ -50,6 +50,9 @@ func (c *call) deletion() (d deletion, err error) {
 		return d, err
 	}
 	d.most = q.Integer("max_deleted", -1, 0, mostCounted)
+	if most := c.mostKeys(mostCounted); most < mostCounted && (d.most < 0 || d.most > most) {
+		d.most = most
+	}
 	d.dryRun = q.Boolean("dry_run")
 	if d.guard, err = c.condition(); err != nil {
 		return d, err
@@ -99,7 +102,7 @@ func (q *params) confirmed(r *keyrange.Range, all bool) {
 func (d *deletion) guarded(ops []wire.Op) plan {
 	p := plan{guard: d.guard.lock(), ops: ops}
 	if d.guard.lockKey != nil {
-		p.refused = []wire.Op{{Range: &wire.RangeRequest{Key: d.guard.lockKey}}}
+		p.refused = []wire.Op{{Range: &wire.RangeRequest{Key: d.guard.lockKey, KeysOnly: true}}}
 	}
 	return p
 }

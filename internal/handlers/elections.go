@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -28,15 +29,17 @@ func (a *API) campaign(c *call) error {
 		return err
 	}
 	defer c.extend(d.wait)()
+	if answered, err := c.reservePlace(q, &d); answered || err != nil {
+		return err
+	}
 	p, err := c.win(q, &d)
 	if err != nil {
 		return err
 	}
-	if p.created {
-		c.status = http.StatusCreated
-	} else if err := c.announce(p); err != nil { // the leader campaigns again: it has a new value to tell
-		return err
+	if !p.created { // the leader campaigns again: it has a new value to tell
+		return c.announce(p)
 	}
+	c.status = http.StatusCreated
 	c.placeAnswer(p)
 	return nil
 }
@@ -49,20 +52,24 @@ func (c *call) checkValue(value []byte) error {
 }
 
 // announce gives the leader's key a value, if it still is the leader's: it has the token, and no key of the election is
-// older. The key stays with its lease.
+// older. The key stays with its lease. It appends the answer.
 func (c *call) announce(p *place) error {
 	all := createRevision(p.prefix, wire.Greater, p.token-1)
 	all.End = p.end
-	answer, err := c.store.Txn(c.ctx(), &wire.TxnRequest{
-		If:   []wire.Compare{createRevision(p.key, wire.Equal, p.token), all},
-		Then: []wire.Op{{Put: &wire.PutRequest{Key: p.key, Value: p.value, Lease: p.lease}}},
+	done, err := c.commit(&plan{
+		guard: []wire.Compare{createRevision(p.key, wire.Equal, p.token), all},
+		ops:   []wire.Op{{Put: &wire.PutRequest{Key: p.key, Value: p.value, Lease: p.lease}}},
+		lease: etcdclient.Lease{ID: p.lease},
+	}, func(done *planned) error {
+		c.revision = done.revision()
+		c.placeAnswer(p)
+		return nil
 	})
 	if err != nil {
 		return lostWith(err)
 	}
-	defer answer.Free()
-	c.revision = answer.Header.Revision
-	if !answer.Succeeded {
+	if done.refused {
+		c.revision = done.revision()
 		return lockLost()
 	}
 	return nil
@@ -104,11 +111,7 @@ func (a *API) proclaim(c *call) error {
 		return problem.New(problem.LockLost, "this lease is not the leader's").WithOutcome(problem.NotApplied)
 	}
 	p.token = holder.CreateRevision
-	if err := c.announce(p); err != nil {
-		return err
-	}
-	c.placeAnswer(p)
-	return nil
+	return c.announce(p)
 }
 
 // resign answers DELETE /v1/elections/{name}. The lease lives on: the key's value is the leader's own, so that nothing tells

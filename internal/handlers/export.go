@@ -5,6 +5,7 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
+	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
 // exportKeys answers GET /v1/export: a whole range at one revision as NDJSON, in constant memory. Lines of type kv come
@@ -49,10 +50,16 @@ func (c *call) export(keys keyrange.Range, revision int64, how consistency, o kv
 	}
 	s := c.newScan(keys.Start, keys.End, revision, how)
 	s.Request.KeysOnly = o.KeysOnly
+	most := c.mostKeys(maxInt64 - 1)
+	s.Most = most + 1 // the one behind tells that there are too many
 	count := int64(0)
 	for kv, err := range s.All(c.ctx()) {
 		if err != nil {
 			return err
+		}
+		if count == most {
+			return problem.New(problem.ResultTooLarge, "the range has more than the %d keys that the caller may have read at once", most).
+				WithHint("export it in parts, by from and to").With("limit", most)
 		}
 		if !c.streamed {
 			c.startStream()

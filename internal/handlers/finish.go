@@ -90,7 +90,9 @@ func (c *call) problem(e *problem.Error) {
 		set(h, "Retry-After", "1")
 	}
 	if info.Status == http.StatusUnauthorized {
-		set(h, "Www-Authenticate", "Bearer")
+		if h["Www-Authenticate"] == nil {
+			set(h, "Www-Authenticate", "Bearer")
+		}
 	}
 	if e.Code == problem.Internal {
 		c.api.options.Logger.ErrorContext(c.ctx(), "internal error",

@@ -120,7 +120,7 @@ func sameOrigin(r *http.Request, origin string) bool {
 
 // exposed are the answer headers that a listed page's script may read.
 const exposed = "ETag, Etcd-Revision, Etcd-Key, Etcd-Create-Revision, Etcd-Mod-Revision, Etcd-Version, Etcd-Lease, " +
-	"Idempotency-Replayed, Location, Retry-After, Server-Timing, X-Request-Id"
+	"Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, X-Request-Id"
 
 func (p originPolicy) cors(c *call, origin string) {
 	h := c.w.Header()

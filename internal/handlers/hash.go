@@ -29,17 +29,17 @@ func (a *API) hash(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	hashes, err := a.toHash(c.ctx(), member)
+	hashes, err := c.toHash(c.ctx(), member)
 	if err != nil {
 		return err
 	}
-	if c.revision, err = a.revisionNow(c.ctx()); err != nil {
+	if c.revision, err = c.revisionNow(c.ctx()); err != nil {
 		return err
 	}
 	if revision == 0 {
 		revision = c.revision
 	}
-	a.hashAll(c.ctx(), hashes, revision, database)
+	c.hashAll(c.ctx(), hashes, revision, database)
 	if err := noHash(hashes); err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func (a *API) hash(c *call) error {
 }
 
 // toHash are the members that are asked: all, or the one.
-func (a *API) toHash(ctx context.Context, one *uint64) ([]memberHash, error) {
-	members, _, err := a.cluster.Members(ctx)
+func (c *call) toHash(ctx context.Context, one *uint64) ([]memberHash, error) {
+	members, _, err := c.backend.Members(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (a *API) toHash(ctx context.Context, one *uint64) ([]memberHash, error) {
 }
 
 // revisionNow asks a quorum for the store revision.
-func (a *API) revisionNow(ctx context.Context) (int64, error) {
-	answer, err := a.store.Range(ctx, &wire.RangeRequest{Key: []byte("health"), CountOnly: true})
+func (c *call) revisionNow(ctx context.Context) (int64, error) {
+	answer, err := c.api.store.Range(ctx, &wire.RangeRequest{Key: []byte("health"), CountOnly: true})
 	if err != nil {
 		return 0, err
 	}
@@ -75,15 +75,15 @@ func (a *API) revisionNow(ctx context.Context) (int64, error) {
 	return answer.Header.Revision, nil
 }
 
-func (a *API) hashAll(ctx context.Context, hashes []memberHash, revision int64, database bool) {
+func (c *call) hashAll(ctx context.Context, hashes []memberHash, revision int64, database bool) {
 	var wg sync.WaitGroup
 	for i := range hashes {
 		h := &hashes[i]
 		wg.Go(func() {
 			if database {
-				h.hash, h.err = a.upkeep.HashDatabase(ctx, h.Member)
+				h.hash, h.err = c.backend.HashDatabase(ctx, h.Member)
 			} else {
-				h.hash, h.err = a.upkeep.HashKV(ctx, h.Member, revision)
+				h.hash, h.err = c.backend.HashKV(ctx, h.Member, revision)
 			}
 		})
 	}

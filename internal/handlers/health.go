@@ -93,7 +93,7 @@ func (a *API) health(c *call) error {
 func (a *API) alarmed(ctx context.Context, exclude []string) string {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	alarms, _, err := a.cluster.Alarms(ctx)
+	alarms, _, err := a.backend.Alarms(ctx)
 	if err != nil {
 		return ""
 	}

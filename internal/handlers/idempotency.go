@@ -2,7 +2,9 @@ package handlers
 
 import (
 	"bytes"
+	"crypto/pbkdf2"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -22,9 +24,7 @@ import (
 // writes (commit.go). What wrote nothing leaves no record, so it can be tried again with the same key.
 
 const (
-	// statePrefix holds the gateway's own state; reserved keys begin with its first byte.
-	statePrefix  = "\x00etcdrest/"
-	recordPrefix = statePrefix + "i/"
+	recordPrefix = wire.StatePrefix + "i/"
 
 	// recordLife is how long an outcome is kept. The record's expires_at decides, not its lease, which a change of leader
 	// extends.
@@ -49,6 +49,13 @@ type record struct {
 	// Lease and TTL are those of the lease that was granted for the write.
 	Lease int64 `json:"lease,omitempty"`
 	TTL   int64 `json:"ttl,omitempty"`
+	// Token is the fencing token of the place that was taken in a queue.
+	Token int64 `json:"token,omitempty"`
+	// Reserved says that it is not known to be done yet (reservation.go). Until is when a call that is asked for only once has
+	// ended, in seconds since 1970; Unknown says that it has, without an answer.
+	Reserved bool  `json:"reserved,omitempty"`
+	Until    int64 `json:"until,omitempty"`
+	Unknown  bool  `json:"unknown,omitempty"`
 	// Response is the full answer, added after the write.
 	Response *response `json:"response,omitempty"`
 }
@@ -57,6 +64,7 @@ type response struct {
 	Status   int    `json:"status"`
 	Revision int64  `json:"revision"`
 	Tag      int64  `json:"tag,omitempty"`
+	Location string `json:"location,omitempty"`
 	Body     []byte `json:"body"`
 }
 
@@ -68,6 +76,11 @@ type claim struct {
 	key     []byte
 	request string
 	expires int64
+	// held is the mod revision of the reservation that the call holds, 0 without one; resumed is that of an earlier request
+	// which the call goes on with; lease is the one that the reservation is of.
+	held    int64
+	resumed *record
+	lease   int64
 }
 
 // record makes the record of one branch.
@@ -103,7 +116,8 @@ func (c *call) once() (done bool, release func(), err error) {
 	}
 	if c.route.follows == nil {
 		return false, release, problem.New(problem.InvalidParameter,
-			"this call takes no Idempotency-Key; PUT, PATCH and DELETE of keys and POST /v1/txn do").AtParameter("Idempotency-Key")
+			"this call takes no Idempotency-Key; PUT, PATCH and DELETE of keys do, and POST of transactions, leases, locks, elections, members, users and roles").
+			AtParameter("Idempotency-Key")
 	}
 	if len(values) > 1 || len(values[0]) > maxIdempotencyKey || !plainID(values[0]) {
 		return false, release, problem.New(problem.InvalidParameter,
@@ -113,23 +127,31 @@ func (c *call) once() (done bool, release func(), err error) {
 	if err != nil {
 		return false, release, err
 	}
-	c.claim = &claim{
-		key: recordKey(c.principal(), c.namespace(), values[0]), request: c.requestHash(digest),
-		expires: time.Now().Add(recordLife).Unix(),
-	}
+	c.claim = &claim{key: recordKey(c.principal(), c.namespace(), values[0]), expires: time.Now().Add(recordLife).Unix()}
 	if !c.api.records.enter(c.claim.key) {
-		return false, release, problem.New(problem.IdempotencyInProgress, "the first request with this Idempotency-Key is not finished").
-			WithRetryAfter(inProgressRetry)
+		return false, release, inProgress()
 	}
 	key := c.claim.key
 	release = func() { c.api.records.leave(key) }
+	c.claim.request = c.requestHash(digest) // which can take its time
 	done, err = c.findRecord()
 	return done, release, err
 }
 
 // principal and namespace keep the keys of different callers apart.
-func (c *call) principal() string { return "" }
-func (c *call) namespace() string { return "" }
+func (c *call) principal() string {
+	if c.caller == nil {
+		return ""
+	}
+	return c.caller.ID()
+}
+
+func (c *call) namespace() string {
+	if c.caller == nil {
+		return ""
+	}
+	return string(c.caller.Namespace)
+}
 
 func recordKey(principal, namespace, key string) []byte {
 	var h parameterHash
@@ -146,7 +168,7 @@ func (c *call) bodyDigest() (digest [sha256.Size]byte, err error) {
 	if c.route.operation == "putRaw" {
 		limit = c.api.options.MaxValueBytes
 	}
-	body, err := readAll(c.w, c.r, limit)
+	body, err := c.readAll(limit)
 	if err != nil {
 		return digest, err
 	}
@@ -177,7 +199,22 @@ func (c *call) requestHash(body [sha256.Size]byte) string {
 		h.bytes([]byte(strings.Join(c.r.Header[name], ",")))
 	}
 	sum := sha256.Sum256(binary.AppendUvarint(h.buffer, uint64(len(headers))))
+	if c.route.secret {
+		return c.slowHash(sum)
+	}
 	return hex.EncodeToString(sum[:])
+}
+
+// slowRounds make a guess at a password as dear as etcd's own hash of it does (OWASP's number for PBKDF2 with SHA-512).
+const slowRounds = 210_000
+
+// slowHash hashes a request that holds a password: who may read the records must not find it by guessing.
+func (c *call) slowHash(sum [sha256.Size]byte) string {
+	key, err := pbkdf2.Key(sha512.New, string(sum[:]), c.claim.key, slowRounds, sha256.Size)
+	if err != nil { // only for sizes that make no sense
+		return ""
+	}
+	return hex.EncodeToString(key)
 }
 
 // findRecord looks for the record before the handler runs, so that a repeat is answered whatever has become of the key,
@@ -198,7 +235,7 @@ func (c *call) findRecord() (replayed bool, err error) {
 	if r, err := parseRecord(kv); err == nil && r.ExpiresAt <= time.Now().Unix() {
 		return false, c.forget(kv)
 	}
-	return true, c.replay(kv)
+	return c.repeat(kv)
 }
 
 // forget deletes an expired record. It must be gone, rather than overwritten, because the create revision of a record is
@@ -226,20 +263,41 @@ func parseRecord(kv wire.KeyValue) (*record, error) {
 	return r, nil
 }
 
-// replay answers with the outcome that a record keeps. Nothing was written for this request.
-func (c *call) replay(kv wire.KeyValue) error {
-	r, err := parseRecord(kv)
-	if err != nil {
-		return err
+// repeat answers a repeat from the record of the first request, or has the call go on with what that one has reserved.
+func (c *call) repeat(kv wire.KeyValue) (answered bool, err error) {
+	r, err := c.sameRequest(kv)
+	switch {
+	case err != nil:
+		return true, err
+	case r.Reserved && c.route.resumes:
+		return false, c.takeOver(kv, r)
 	}
-	if r.Request != c.claim.request {
-		return problem.New(problem.IdempotencyKeyReused, "this Idempotency-Key was used for another request within the last 24 hours").
+	return true, c.replay(kv, r)
+}
+
+// sameRequest reads a record, and refuses one of another request.
+func (c *call) sameRequest(kv wire.KeyValue) (*record, error) {
+	r, err := parseRecord(kv)
+	if err == nil && r.Request != c.claim.request {
+		err = problem.New(problem.IdempotencyKeyReused, "this Idempotency-Key was used for another request within the last 24 hours").
 			AtParameter("Idempotency-Key")
 	}
-	set(c.w.Header(), "Idempotency-Replayed", "true")
+	return r, err
+}
+
+// replay answers with the outcome that a record keeps. Nothing was written for this request.
+func (c *call) replay(kv wire.KeyValue, r *record) error {
 	c.revision = kv.CreateRevision
 	if r.Response == nil {
-		return c.route.follows(c, r)
+		err := c.route.follows(c, r)
+		if err == nil || problem.From(err).Code != problem.IdempotencyInProgress {
+			set(c.w.Header(), "Idempotency-Replayed", "true")
+		}
+		return err
+	}
+	set(c.w.Header(), "Idempotency-Replayed", "true")
+	if r.Response.Location != "" {
+		set(c.w.Header(), "Location", r.Response.Location)
 	}
 	c.status, c.revision, c.etag = r.Response.Status, r.Response.Revision, r.Response.Tag
 	c.body = append(c.body[:0], r.Response.Body...)

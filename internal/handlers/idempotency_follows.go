@@ -21,7 +21,7 @@ func (c *call) followsWrite(r *record, created bool) error {
 	}
 	c.etag = c.revision
 	kv := wire.KeyValue{CreateRevision: c.revision, Version: 1, Lease: r.Lease}
-	known := created
+	known := created && c.mayRead(key)
 	if answer, err := c.store.Range(c.ctx(), &wire.RangeRequest{Key: key, Revision: c.revision}); err == nil {
 		defer answer.Free()
 		if stored, ok := answer.KVs.First(); ok {
@@ -37,9 +37,11 @@ func (c *call) followsWrite(r *record, created bool) error {
 	if known {
 		c.intMember("version", kv.Version)
 	}
-	c.boolMember("created", created)
-	if created {
-		c.status = http.StatusCreated
+	if c.mayRead(key) {
+		c.boolMember("created", created)
+		if created {
+			c.status = http.StatusCreated
+		}
 	}
 	if kv.Lease != 0 {
 		c.leaseMember(kv.Lease)

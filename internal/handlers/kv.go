@@ -151,9 +151,13 @@ func (c *call) put(key []byte, b *putBody, w writeOptions) error {
 	}
 	done, err := c.underCondition(&w.condition, key, func(p *plan) (*planned, error) {
 		// etcd 3.7 answers keys_only from its index, which does not know leases; only ignore_lease makes us ask for one.
-		p.ops = []wire.Op{{Put: put}, {Range: &wire.RangeRequest{Key: key, KeysOnly: !b.ignoreLease}}}
+		p.ops = []wire.Op{{Put: put}}
 		p.lease = lease
-		if c.claim != nil { // the record must say whether the key was created, also when this answer is lost
+		sees := c.mayRead(key)
+		if sees {
+			p.ops = append(p.ops, wire.Op{Range: &wire.RangeRequest{Key: key, KeysOnly: !b.ignoreLease}})
+		}
+		if c.claim != nil && sees { // the record must say whether the key was created, also when this answer is lost
 			p.decision = []wire.Compare{createRevision(key, wire.Equal, 0)}
 		}
 		return c.commit(p, func(done *planned) error { return c.putAnswer(key, b, w, lease, done) })
@@ -173,6 +177,10 @@ func (c *call) put(key []byte, b *putBody, w writeOptions) error {
 // putAnswer appends the answer of a put that happened: what the same transaction read right after it. Version 1 is a key
 // that did not exist before.
 func (c *call) putAnswer(key []byte, b *putBody, w writeOptions, lease etcdclient.Lease, done *planned) error {
+	if len(done.results) == 1 { // who may not read is not told whether there was a key
+		c.blindAnswer(key, b, lease.TTL, done, w)
+		return nil
+	}
 	kv, ok := firstOf(done.results[1:])
 	if !ok {
 		return problem.New(problem.UpstreamCorrupt, "etcd's answer lacks the key that was written")
@@ -182,6 +190,21 @@ func (c *call) putAnswer(key []byte, b *putBody, w writeOptions, lease etcdclien
 	}
 	c.putMembers(key, kv, kv.Version == 1, lease.TTL, done.results[0].Put, w)
 	return nil
+}
+
+// blindAnswer appends the answer of a put by one who may write and not read: what he has done, and nothing of what was there.
+func (c *call) blindAnswer(key []byte, b *putBody, ttl int64, done *planned, w writeOptions) {
+	c.revision, c.etag = done.revision(), done.revision()
+	c.openObject()
+	c.keyMember(key, w.encoding)
+	c.intMember("mod_revision", done.revision())
+	if b.lease != 0 {
+		c.leaseMember(b.lease)
+	}
+	if ttl != 0 {
+		c.intMember("ttl", ttl)
+	}
+	c.closeObject()
 }
 
 // putMembers appends the answer of a write of one key: what the key is now, and what it was if that was asked for.
@@ -231,7 +254,9 @@ func (a *API) deleteKey(c *call) error {
 		return c.dryDelete(key, w)
 	}
 	done, err := c.underCondition(&w.condition, key, func(p *plan) (*planned, error) {
-		p.decision = []wire.Compare{createRevision(key, wire.NotEqual, 0)}
+		if c.mayRead(key) { // an absent key costs no revision then
+			p.decision = []wire.Compare{createRevision(key, wire.NotEqual, 0)}
+		}
 		p.branches[0] = []wire.Op{{Delete: &wire.DeleteRequest{Key: key, PrevKV: w.prevKV}}}
 		return c.commit(p, func(done *planned) error {
 			c.deleteAnswer(key, done, w)

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"net/http"
 	"slices"
 
 	"github.com/go-chi/chi/v5"
@@ -24,13 +23,19 @@ func (a *API) grantLease(c *call) error {
 	if chosen && id == 0 {
 		return problem.New(problem.InvalidArgument, "a lease's id is not 0; leave id out to have one chosen").AtPointer("/id")
 	}
+	if chosen && c.caller != nil {
+		if err := c.caller.MayChooseLeases(); err != nil {
+			return err
+		}
+	}
+	if c.claim != nil {
+		return c.grantOnce(ttl, id)
+	}
 	lease, err := c.store.LeaseGrant(c.ctx(), ttl, id)
 	if err != nil {
 		return err
 	}
-	c.status, c.revision = http.StatusCreated, lease.Header.Revision
-	set(c.w.Header(), "Location", a.base()+"/v1/leases/"+formatID(lease.ID))
-	c.renewed(lease.ID, lease.TTL)
+	c.grantedAnswer(lease)
 	return nil
 }
 

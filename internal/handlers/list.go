@@ -64,7 +64,7 @@ func (c *call) list() (l list, err error) {
 	}
 	l.consistency = q.consistency()
 	l.Options = kvjson.Options{Encoding: q.Encoding(), KeysOnly: q.Boolean("keys_only")}
-	l.limit = int(q.Integer("limit", defaultLimit, 1, mostLimit))
+	l.limit = int(c.mostKeys(q.Integer("limit", defaultLimit, 1, mostLimit)))
 	l.revision = q.Integer("revision", 0, 1, maxInt64)
 	l.count, l.countOnly = q.Boolean("count"), q.Boolean("count_only")
 	l.order, l.filter = q.order(), q.filter()

@@ -31,6 +31,9 @@ func (a *API) acquireLock(c *call) error {
 		d.value = []byte(grantedMark)
 	}
 	defer c.extend(d.wait)()
+	if answered, err := c.reservePlace(q, &d); answered || err != nil {
+		return err
+	}
 	p, err := c.win(q, &d)
 	if err != nil {
 		return err

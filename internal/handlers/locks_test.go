@@ -57,11 +57,15 @@ func (g *gateway) queued(t testing.TB, prefix string, n int64) {
 }
 
 // begin sends a request that takes its time; what comes back is its answer, nil when the caller has left.
-func (g *gateway) begin(ctx context.Context, t testing.TB, method, path, body string) <-chan *answer {
+func (g *gateway) begin(ctx context.Context, t testing.TB, method, path, body string, headers ...string) <-chan *answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, method, g.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
 	}
 	out := make(chan *answer, 1)
 	go func() { out <- g.send(r) }()

@@ -65,7 +65,7 @@ func (a *API) downgrade(c *call) error {
 	action := map[string]etcdclient.DowngradeAction{
 		"validate": etcdclient.DowngradeValidate, "enable": etcdclient.DowngradeEnable, "cancel": etcdclient.DowngradeCancel,
 	}[word]
-	present, header, err := a.upkeep.Downgrade(c.ctx(), action, version)
+	present, header, err := c.backend.Downgrade(c.ctx(), action, version)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,15 @@ func (a *API) addMember(c *call) error {
 	if err := c.decode(peerURLs(&peers), kvjson.Bool("learner", &learner)); err != nil {
 		return err
 	}
-	added, members, err := a.cluster.MemberAdd(c.ctx(), peers, learner)
+	return c.onceOnly(func() error { return c.addPeer(peers, learner) })
+}
+
+func (c *call) addPeer(peers []string, learner bool) error {
+	added, members, err := c.backend.MemberAdd(c.ctx(), peers, learner)
 	if err != nil {
 		return err
 	}
-	set(c.w.Header(), "Location", a.base()+"/v1/cluster/members/"+formatID(int64(added.ID))) //nolint:gosec // the bits are the id
+	set(c.w.Header(), "Location", c.api.base()+"/v1/cluster/members/"+formatID(int64(added.ID))) //nolint:gosec // the bits are the id
 	c.status = http.StatusCreated
 	c.openObject()
 	c.name("member")
@@ -63,13 +67,13 @@ func (a *API) updateMember(c *call) error {
 		if len(peers) == 0 {
 			return nil, problem.New(problem.InvalidArgument, "a member has at least one peer URL").AtPointer("/peer_urls")
 		}
-		return a.cluster.MemberUpdate(c.ctx(), id, peers)
+		return c.backend.MemberUpdate(c.ctx(), id, peers)
 	})
 }
 
 // removeMember answers DELETE /v1/cluster/members/{id}.
 func (a *API) removeMember(c *call) error {
-	return c.changeMembers(func(id uint64) ([]etcdclient.Member, error) { return a.cluster.MemberRemove(c.ctx(), id) })
+	return c.changeMembers(func(id uint64) ([]etcdclient.Member, error) { return c.backend.MemberRemove(c.ctx(), id) })
 }
 
 // promoteMember answers POST /v1/cluster/members/{id}/promote.
@@ -78,7 +82,7 @@ func (a *API) promoteMember(c *call) error {
 		if err := c.decodeOptional(); err != nil {
 			return nil, err
 		}
-		return a.cluster.MemberPromote(c.ctx(), id)
+		return c.backend.MemberPromote(c.ctx(), id)
 	})
 }
 
@@ -112,7 +116,7 @@ func (a *API) moveLeader(c *call) error {
 		return err
 	}
 	to := uint64(id) //nolint:gosec // the bits are the id
-	v, err := a.viewCluster(c.ctx())
+	v, err := c.viewCluster(c.ctx())
 	if err != nil { // nothing was asked for yet
 		return c.notApplied(err)
 	}
@@ -123,7 +127,7 @@ func (a *API) moveLeader(c *call) error {
 	case leader == nil:
 		return problem.New(problem.Unavailable, "the cluster has no leader that could hand the leadership over").WithOutcome(problem.NotApplied)
 	case leader.ID != to:
-		if err := a.cluster.MoveLeader(c.ctx(), leader.Member, to); err != nil {
+		if err := c.backend.MoveLeader(c.ctx(), leader.Member, to); err != nil {
 			return err
 		}
 	}

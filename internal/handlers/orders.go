@@ -87,10 +87,11 @@ func (c *call) listShaped(l *list) error {
 	if err != nil {
 		return err
 	}
-	if p.revision = revision; total > mostShaped {
+	most := c.mostKeys(mostShaped)
+	if p.revision = revision; total > most {
 		return problem.New(problem.ResultTooLarge,
-			"the range holds %d keys, and only a list by key ascending without filters takes more than %d", total, mostShaped).
-			WithHint("narrow the range, or list it by key in pages").With("limit", mostShaped)
+			"the range holds %d keys, and only a list by key ascending without filters takes more than %d", total, most).
+			WithHint("narrow the range, or list it by key in pages").With("limit", most)
 	}
 	r := l.Request()
 	r.Revision = p.revision

@@ -78,7 +78,7 @@ func (c *call) readPatch() (patchFunc, error) {
 		return nil, problem.New(problem.UnsupportedMediaType, "send a patch as %s (RFC 7396) or %s (RFC 6902)", mergePatchType, jsonPatchType).
 			AtParameter("Content-Type")
 	}
-	body, err := readAll(c.w, c.r, c.api.options.MaxBodyBytes)
+	body, err := c.readAll(c.api.options.MaxBodyBytes)
 	if err != nil {
 		return nil, err
 	}

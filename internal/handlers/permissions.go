@@ -27,7 +27,7 @@ func (a *API) grantPermission(c *call) error {
 	if p.Key, p.End, err = r.bounds(); err != nil {
 		return problem.From(err).AtPointer("")
 	}
-	return c.changed(a.accounts.RoleGrant(c.ctx(), role, p))
+	return c.changed(c.backend.RoleGrant(c.ctx(), role, p))
 }
 
 // revokePermission answers DELETE /v1/roles/{role}/permissions; the range is in the query.
@@ -48,7 +48,7 @@ func (a *API) revokePermission(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.changed(a.accounts.RoleRevoke(c.ctx(), role, key, end))
+	return c.changed(c.backend.RoleRevoke(c.ctx(), role, key, end))
 }
 
 // permissionRange is the keys of a permission, as they were named.

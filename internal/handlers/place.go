@@ -55,30 +55,32 @@ type place struct {
 // win gets the lock, or wins the election: within the wait, or not at all. What is left of a failure is nothing, as far as
 // that can be done: only the request that created a key removes it.
 func (c *call) win(q *queue, d *demand) (*place, error) {
-	n, err := c.length(q)
-	if err != nil {
-		return nil, err
-	}
-	if n > 0 && d.wait == 0 && !d.hasLease { // a new lease has no place yet, so that granting one would be for nothing
-		if err := c.refuseHeld(q); err != nil {
+	if !c.reserved() {
+		n, err := c.length(q)
+		if err != nil {
 			return nil, err
+		}
+		if n > 0 && d.wait == 0 && !d.hasLease { // a new lease has no place yet, so that granting one would be for nothing
+			if err := c.refuseHeld(q); err != nil {
+				return nil, err
+			}
 		}
 	}
 	p := &place{queue: q, lease: d.lease, value: d.value, granted: !d.hasLease}
 	if p.granted {
-		ctx, cancel := c.unhurried()
-		lease, err := c.store.LeaseGrant(ctx, d.ttl, 0)
-		cancel()
-		if err != nil {
+		var err error
+		if p.lease, p.ttl, err = c.grantFor(d); err != nil {
+			if c.reserved() {
+				return nil, c.leave(p, err)
+			}
 			return nil, c.notApplied(err)
 		}
-		p.lease, p.ttl = lease.ID, lease.TTL
 	}
 	p.key = q.key(p.lease)
 	if err := c.stand(p, d.wait); err != nil {
 		return nil, c.leave(p, err)
 	}
-	return p, nil
+	return p, c.settlePlace(p)
 }
 
 // refuseHeld says who has it, if anybody has.
@@ -100,6 +102,8 @@ func (c *call) stand(p *place, wait int64) error {
 		if err := c.waitTurn(p, wait); err != nil {
 			return err
 		}
+		fallthrough
+	case c.claim != nil && c.claim.resumed != nil:
 		if err := c.renewLast(p); err != nil {
 			return err
 		}
@@ -141,6 +145,11 @@ func (c *call) enter(p *place, try bool) (has bool, err error) {
 		return holder.CreateRevision == p.token, nil
 	}
 	own, stands := firstOf(answer.Results)
+	if stands && c.reserved() && (p.granted || c.claim.resumed != nil) { // a request with this reservation created it
+		p.token, p.created = own.CreateRevision, true
+		set(c.w.Header(), "Idempotency-Replayed", "true")
+		return own.CreateRevision == holder.CreateRevision, nil
+	}
 	switch {
 	case stands && own.CreateRevision == holder.CreateRevision:
 		p.token = own.CreateRevision
@@ -207,6 +216,11 @@ const (
 func (c *call) leave(p *place, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), leaveTimeout)
 	defer cancel()
+	if c.reserved() {
+		if stays := c.staysReserved(p, err); stays != nil {
+			return stays
+		}
+	}
 	var left error
 	switch {
 	case p.granted:

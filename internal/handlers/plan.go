@@ -127,7 +127,7 @@ func onlyTxn(t *wire.TxnResponse) (*wire.TxnResponse, error) {
 func guardPlan(d *condition, key []byte, tag int) plan {
 	p := plan{guard: append(d.lock(), d.onKey(key, tag)...), refused: []wire.Op{{Range: &wire.RangeRequest{Key: key}}}}
 	if d.lockKey != nil {
-		p.refused = append(p.refused, wire.Op{Range: &wire.RangeRequest{Key: d.lockKey}})
+		p.refused = append(p.refused, wire.Op{Range: &wire.RangeRequest{Key: d.lockKey, KeysOnly: true}})
 	}
 	return p
 }

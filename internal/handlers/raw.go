@@ -94,7 +94,7 @@ func (a *API) putRaw(c *call) error {
 	if err := refuseContentEncoding(c.r.Header); err != nil {
 		return err
 	}
-	if b.value, err = readAll(c.w, c.r, a.options.MaxValueBytes); err != nil {
+	if b.value, err = c.readAll(a.options.MaxValueBytes); err != nil {
 		return err
 	}
 	return c.put(key, &b, w)

@@ -9,7 +9,7 @@ func (a *API) listRoles(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	names, header, err := a.accounts.Roles(c.ctx())
+	names, header, err := c.backend.Roles(c.ctx())
 	if err != nil {
 		return err
 	}
@@ -30,12 +30,14 @@ func (a *API) addRole(c *call) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	header, err := a.accounts.RoleAdd(c.ctx(), name)
-	if err != nil {
-		return err
-	}
-	c.created("/v1/roles/", name, header)
-	return nil
+	return c.onceOnly(func() error {
+		header, err := c.backend.RoleAdd(c.ctx(), name)
+		if err != nil {
+			return err
+		}
+		c.created("/v1/roles/", name, header)
+		return nil
+	})
 }
 
 // getRole answers GET /v1/roles/{role}.
@@ -48,7 +50,7 @@ func (a *API) getRole(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	permissions, header, err := a.accounts.RolePermissions(c.ctx(), name)
+	permissions, header, err := c.backend.RolePermissions(c.ctx(), name)
 	if err != nil {
 		return err
 	}
@@ -70,5 +72,5 @@ func (a *API) deleteRole(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.changed(a.accounts.RoleDelete(c.ctx(), name))
+	return c.changed(c.backend.RoleDelete(c.ctx(), name))
 }

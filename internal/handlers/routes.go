@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
@@ -23,6 +24,10 @@ type route struct {
 	writes bool
 	// follows answers a repeat from its idempotency record alone; the route takes an Idempotency-Key if it is set.
 	follows func(c *call, r *record) error
+	// resumes says that a repeat goes on with what an unfinished request has reserved (reservation.go).
+	resumes bool
+	// secret marks routes whose body holds a password.
+	secret bool
 	// open marks routes that may be asked under any Host and from any origin: health and pages to look at.
 	open bool
 	// long marks routes that live as long as they make progress: they bound each of their steps by the default time-out,
@@ -30,6 +35,13 @@ type route struct {
 	long bool
 	// live marks routes whose answer goes on, which bound their time by themselves.
 	live bool
+	// verb is what the caller must be granted, on some key at least; which keys it is granted on is judged by the store that
+	// the call works on. It is 0 where that is the whole question.
+	verb authz.Verb
+	// unserved marks what is answered where there is no route.
+	unserved bool
+	// login marks routes that serve callers who cannot say yet who they are.
+	login bool
 	// compat marks the routes of etcd's own JSON gateway: they take every method and any query, bound their time by
 	// themselves, and their errors are in etcd's form.
 	compat bool
@@ -57,60 +69,62 @@ func table() []route {
 		{method: "GET", pattern: "/v1/search", operation: "searchKeys", handle: (*API).searchKeys, long: true},
 		{method: "GET", pattern: "/v1/watch", operation: "watch", handle: (*API).watch, live: true},
 		{method: "GET", pattern: "/v1/watch/poll", operation: "pollEvents", handle: (*API).pollEvents, live: true},
-		{method: "POST", pattern: "/v1/leases", operation: "grantLease", handle: (*API).grantLease, writes: true},
-		{method: "GET", pattern: "/v1/leases", operation: "listLeases", handle: (*API).listLeases},
-		{method: "POST", pattern: "/v1/leases/keepalive", operation: "keepLeases", handle: (*API).keepLeases, writes: true},
-		{method: "GET", pattern: "/v1/leases/{id}", operation: "getLease", handle: (*API).getLease},
-		{method: "DELETE", pattern: "/v1/leases/{id}", operation: "endLease", handle: (*API).endLease, writes: true},
-		{method: "POST", pattern: "/v1/leases/{id}/keepalive", operation: "keepLease", handle: (*API).keepLease, writes: true},
-		{method: "POST", pattern: "/v1/locks/{name}", operation: "acquireLock", handle: (*API).acquireLock, keyPrefix: "/v1/locks/", writes: true},
-		{method: "GET", pattern: "/v1/locks/{name}", operation: "getLock", handle: (*API).getLock, keyPrefix: "/v1/locks/"},
-		{method: "DELETE", pattern: "/v1/locks/{name}", operation: "releaseLock", handle: (*API).releaseLock, keyPrefix: "/v1/locks/", writes: true},
-		{method: "POST", pattern: "/v1/elections/{name}", operation: "campaign", handle: (*API).campaign, keyPrefix: "/v1/elections/", writes: true},
-		{method: "GET", pattern: "/v1/elections/{name}", operation: "getElection", handle: (*API).getElection, keyPrefix: "/v1/elections/"},
-		{method: "PUT", pattern: "/v1/elections/{name}", operation: "proclaim", handle: (*API).proclaim, keyPrefix: "/v1/elections/", writes: true},
-		{method: "DELETE", pattern: "/v1/elections/{name}", operation: "resign", handle: (*API).resign, keyPrefix: "/v1/elections/", writes: true},
-		{method: "POST", pattern: "/v1/maintenance/compact", operation: "compact", handle: (*API).compact, writes: true},
-		{method: "POST", pattern: "/v1/maintenance/epoch", operation: "renewEpoch", handle: (*API).renewEpoch, writes: true},
-		{method: "POST", pattern: "/v1/maintenance/defragment", operation: "defragment", handle: (*API).defragment, writes: true, long: true},
-		{method: "POST", pattern: "/v1/maintenance/downgrade", operation: "downgrade", handle: (*API).downgrade, writes: true},
-		{method: "GET", pattern: "/v1/maintenance/hash", operation: "hashMembers", handle: (*API).hash},
-		{method: "GET", pattern: "/v1/maintenance/snapshot", operation: "getSnapshot", handle: (*API).snapshot, long: true},
-		{method: "GET", pattern: "/v1/cluster", operation: "getCluster", handle: (*API).getCluster},
-		{method: "POST", pattern: "/v1/cluster/members", operation: "addMember", handle: (*API).addMember, writes: true},
-		{method: "PUT", pattern: "/v1/cluster/members/{id}", operation: "updateMember", handle: (*API).updateMember, writes: true},
-		{method: "DELETE", pattern: "/v1/cluster/members/{id}", operation: "removeMember", handle: (*API).removeMember, writes: true},
-		{method: "POST", pattern: "/v1/cluster/members/{id}/promote", operation: "promoteMember", handle: (*API).promoteMember, writes: true},
-		{method: "POST", pattern: "/v1/cluster/leader", operation: "moveLeader", handle: (*API).moveLeader, writes: true},
-		{method: "GET", pattern: "/v1/cluster/alarms", operation: "listAlarms", handle: (*API).listAlarms},
-		{method: "DELETE", pattern: "/v1/cluster/alarms", operation: "disarmAlarms", handle: (*API).disarm, writes: true},
-		{method: "GET", pattern: "/v1/auth", operation: "getAuth", handle: (*API).getAuth},
-		{method: "POST", pattern: "/v1/auth/enable", operation: "enableAuth", handle: (*API).enableAuth, writes: true},
-		{method: "POST", pattern: "/v1/auth/disable", operation: "disableAuth", handle: (*API).disableAuth, writes: true},
-		{method: "POST", pattern: "/v1/auth/login", operation: "login", handle: (*API).login, writes: true},
-		{method: "GET", pattern: "/v1/users", operation: "listUsers", handle: (*API).listUsers},
-		{method: "POST", pattern: "/v1/users", operation: "addUser", handle: (*API).addUser, writes: true},
-		{method: "GET", pattern: "/v1/users/{name}", operation: "getUser", handle: (*API).getUser},
-		{method: "DELETE", pattern: "/v1/users/{name}", operation: "deleteUser", handle: (*API).deleteUser, writes: true},
-		{method: "PUT", pattern: "/v1/users/{name}/password", operation: "setPassword", handle: (*API).setPassword, writes: true},
-		{method: "PUT", pattern: "/v1/users/{name}/roles/{role}", operation: "grantRole", handle: (*API).grantRole, writes: true},
-		{method: "DELETE", pattern: "/v1/users/{name}/roles/{role}", operation: "revokeRole", handle: (*API).revokeRole, writes: true},
-		{method: "GET", pattern: "/v1/roles", operation: "listRoles", handle: (*API).listRoles},
-		{method: "POST", pattern: "/v1/roles", operation: "addRole", handle: (*API).addRole, writes: true},
-		{method: "GET", pattern: "/v1/roles/{role}", operation: "getRole", handle: (*API).getRole},
-		{method: "DELETE", pattern: "/v1/roles/{role}", operation: "deleteRole", handle: (*API).deleteRole, writes: true},
-		{method: "PUT", pattern: "/v1/roles/{role}/permissions", operation: "grantPermission", handle: (*API).grantPermission, writes: true},
-		{method: "DELETE", pattern: "/v1/roles/{role}/permissions", operation: "revokePermission", handle: (*API).revokePermission, writes: true},
-		{method: "GET", pattern: "/v1/gateway", operation: "getGateway", handle: (*API).gateway},
-		{method: "GET", pattern: "/v1/gateway/streams", operation: "listStreams", handle: (*API).listStreams},
-		{method: "GET", pattern: "/v1/gateway/streams/{id}", operation: "getStream", handle: (*API).getStream},
-		{method: "DELETE", pattern: "/v1/gateway/streams/{id}", operation: "endStream", handle: (*API).endStream, writes: true},
+		{method: "POST", pattern: "/v1/leases", operation: "grantLease", handle: (*API).grantLease, writes: true, follows: (*call).followsLease, resumes: true, verb: authz.Lease},
+		{method: "GET", pattern: "/v1/leases", operation: "listLeases", handle: (*API).listLeases, verb: authz.Lease},
+		{method: "POST", pattern: "/v1/leases/keepalive", operation: "keepLeases", handle: (*API).keepLeases, writes: true, verb: authz.Lease},
+		{method: "GET", pattern: "/v1/leases/{id}", operation: "getLease", handle: (*API).getLease, verb: authz.Lease},
+		{method: "DELETE", pattern: "/v1/leases/{id}", operation: "endLease", handle: (*API).endLease, writes: true, verb: authz.Lease},
+		{method: "POST", pattern: "/v1/leases/{id}/keepalive", operation: "keepLease", handle: (*API).keepLease, writes: true, verb: authz.Lease},
+		{method: "POST", pattern: "/v1/locks/{name}", operation: "acquireLock", handle: (*API).acquireLock, keyPrefix: "/v1/locks/", writes: true, follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
+		{method: "GET", pattern: "/v1/locks/{name}", operation: "getLock", handle: (*API).getLock, keyPrefix: "/v1/locks/", verb: authz.Lock},
+		{method: "DELETE", pattern: "/v1/locks/{name}", operation: "releaseLock", handle: (*API).releaseLock, keyPrefix: "/v1/locks/", writes: true, verb: authz.Lock},
+		{method: "POST", pattern: "/v1/elections/{name}", operation: "campaign", handle: (*API).campaign, keyPrefix: "/v1/elections/", writes: true, follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
+		{method: "GET", pattern: "/v1/elections/{name}", operation: "getElection", handle: (*API).getElection, keyPrefix: "/v1/elections/", verb: authz.Lock},
+		{method: "PUT", pattern: "/v1/elections/{name}", operation: "proclaim", handle: (*API).proclaim, keyPrefix: "/v1/elections/", writes: true, verb: authz.Lock},
+		{method: "DELETE", pattern: "/v1/elections/{name}", operation: "resign", handle: (*API).resign, keyPrefix: "/v1/elections/", writes: true, verb: authz.Lock},
+		{method: "POST", pattern: "/v1/maintenance/compact", operation: "compact", handle: (*API).compact, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/maintenance/epoch", operation: "renewEpoch", handle: (*API).renewEpoch, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/maintenance/defragment", operation: "defragment", handle: (*API).defragment, writes: true, long: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/maintenance/downgrade", operation: "downgrade", handle: (*API).downgrade, writes: true, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/maintenance/hash", operation: "hashMembers", handle: (*API).hash, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/maintenance/snapshot", operation: "getSnapshot", handle: (*API).snapshot, long: true, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/cluster", operation: "getCluster", handle: (*API).getCluster, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/cluster/members", operation: "addMember", handle: (*API).addMember, writes: true, follows: (*call).followsOnceOnly, verb: authz.Admin},
+		{method: "PUT", pattern: "/v1/cluster/members/{id}", operation: "updateMember", handle: (*API).updateMember, writes: true, verb: authz.Admin},
+		{method: "DELETE", pattern: "/v1/cluster/members/{id}", operation: "removeMember", handle: (*API).removeMember, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/cluster/members/{id}/promote", operation: "promoteMember", handle: (*API).promoteMember, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/cluster/leader", operation: "moveLeader", handle: (*API).moveLeader, writes: true, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/cluster/alarms", operation: "listAlarms", handle: (*API).listAlarms, verb: authz.Admin},
+		{method: "DELETE", pattern: "/v1/cluster/alarms", operation: "disarmAlarms", handle: (*API).disarm, writes: true, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/auth", operation: "getAuth", handle: (*API).getAuth, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/auth/methods", operation: "listAuthMethods", handle: (*API).authMethods, login: true},
+		{method: "GET", pattern: "/v1/auth/whoami", operation: "whoami", handle: (*API).whoami},
+		{method: "POST", pattern: "/v1/auth/enable", operation: "enableAuth", handle: (*API).enableAuth, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/auth/disable", operation: "disableAuth", handle: (*API).disableAuth, writes: true, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/auth/login", operation: "login", handle: (*API).login, writes: true, login: true},
+		{method: "GET", pattern: "/v1/users", operation: "listUsers", handle: (*API).listUsers, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/users", operation: "addUser", handle: (*API).addUser, writes: true, follows: (*call).followsOnceOnly, secret: true, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/users/{name}", operation: "getUser", handle: (*API).getUser, verb: authz.Admin},
+		{method: "DELETE", pattern: "/v1/users/{name}", operation: "deleteUser", handle: (*API).deleteUser, writes: true, verb: authz.Admin},
+		{method: "PUT", pattern: "/v1/users/{name}/password", operation: "setPassword", handle: (*API).setPassword, writes: true, verb: authz.Admin},
+		{method: "PUT", pattern: "/v1/users/{name}/roles/{role}", operation: "grantRole", handle: (*API).grantRole, writes: true, verb: authz.Admin},
+		{method: "DELETE", pattern: "/v1/users/{name}/roles/{role}", operation: "revokeRole", handle: (*API).revokeRole, writes: true, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/roles", operation: "listRoles", handle: (*API).listRoles, verb: authz.Admin},
+		{method: "POST", pattern: "/v1/roles", operation: "addRole", handle: (*API).addRole, writes: true, follows: (*call).followsOnceOnly, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/roles/{role}", operation: "getRole", handle: (*API).getRole, verb: authz.Admin},
+		{method: "DELETE", pattern: "/v1/roles/{role}", operation: "deleteRole", handle: (*API).deleteRole, writes: true, verb: authz.Admin},
+		{method: "PUT", pattern: "/v1/roles/{role}/permissions", operation: "grantPermission", handle: (*API).grantPermission, writes: true, verb: authz.Admin},
+		{method: "DELETE", pattern: "/v1/roles/{role}/permissions", operation: "revokePermission", handle: (*API).revokePermission, writes: true, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/gateway", operation: "getGateway", handle: (*API).gateway, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/gateway/streams", operation: "listStreams", handle: (*API).listStreams, verb: authz.Admin},
+		{method: "GET", pattern: "/v1/gateway/streams/{id}", operation: "getStream", handle: (*API).getStream, verb: authz.Admin},
+		{method: "DELETE", pattern: "/v1/gateway/streams/{id}", operation: "endStream", handle: (*API).endStream, writes: true, verb: authz.Admin},
 
 		{method: anyMethod, pattern: "/v3/*", operation: "v3", handle: (*API).v3, compat: true},
 		{method: anyMethod, pattern: "/v3beta/*", operation: "v3", handle: (*API).v3, compat: true},
 		{method: anyMethod, pattern: "/v3alpha/*", operation: "v3", handle: (*API).v3, compat: true},
 
-		{method: "GET", pattern: "/version", operation: "getVersion", handle: (*API).version},
+		{method: "GET", pattern: "/version", operation: "getVersion", handle: (*API).version, login: true},
 		{method: "GET", pattern: "/health", operation: "getHealth", handle: (*API).health, open: true},
 		{method: "GET", pattern: "/livez", operation: "getLivez", handle: (*API).livez, open: true},
 		{method: "GET", pattern: "/readyz", operation: "getReadyz", handle: (*API).readyz, open: true},
@@ -152,8 +166,8 @@ func (a *API) mount() {
 		rt := &route{method: http.MethodOptions, pattern: pattern, operation: "options", handle: (*API).preflight, open: true}
 		r.Method(http.MethodOptions, pattern, a.serve(rt))
 	}
-	r.MethodNotAllowed(a.serve(&route{operation: "method_not_allowed", handle: (*API).methodNotAllowed}))
-	r.NotFound(a.serve(&route{operation: "route_not_found", handle: (*API).notFound}))
+	r.MethodNotAllowed(a.serve(&route{operation: "method_not_allowed", unserved: true, handle: (*API).methodNotAllowed}))
+	r.NotFound(a.serve(&route{operation: "route_not_found", unserved: true, handle: (*API).notFound}))
 	a.router = r
 }
 

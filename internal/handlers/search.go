@@ -89,7 +89,7 @@ func (c *call) search() (q search) {
 	}
 	in := c.query.Choice("in", "both", "key", "value", "both")
 	q.key, q.value = in != "value", in != "key"
-	q.budget = c.query.Integer("budget", defaultBudget, 1, mostBudget)
+	q.budget = c.mostKeys(c.query.Integer("budget", defaultBudget, 1, mostBudget))
 	q.limit = c.query.Integer("limit", mostBudget, 1, mostBudget)
 	return q
 }

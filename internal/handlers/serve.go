@@ -31,6 +31,12 @@ func (a *API) handle(c *call) error {
 	if err := a.guard(c); err != nil {
 		return err
 	}
+	if err := a.room(c); err != nil {
+		return err
+	}
+	if err := a.admit(c); err != nil {
+		return err
+	}
 	if c.route.compat {
 		return c.route.handle(a, c)
 	}
@@ -38,6 +44,11 @@ func (a *API) handle(c *call) error {
 		return err
 	}
 	c.query.Common()
+	if c.query.Given("state") {
+		if err := c.needsAdmin(); err != nil {
+			return err
+		}
+	}
 	if !c.route.live && (!c.route.long || c.query.Timeout > 0) {
 		ctx, cancel := context.WithTimeout(c.r.Context(), a.limit(&c.query))
 		defer cancel()
@@ -64,17 +75,20 @@ func (c *call) end() {
 	if p := recover(); p != nil {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			c.observe()
+			c.uncount()
 			panic(p)
 		}
 		c.api.options.Logger.ErrorContext(c.ctx(), "panic in a handler",
 			"panic", p, "request_id", c.id, "operation", c.route.operation, "stack", string(debug.Stack()))
 		if c.written > 0 || c.streamed {
 			c.observe()
+			c.uncount()
 			panic(http.ErrAbortHandler)
 		}
 		c.finish(problem.New(problem.Internal, "the gateway could not do this because of a fault of its own; its log has the cause"))
 	}
 	c.observe()
+	c.uncount()
 	c.recycle()
 }
 

@@ -23,7 +23,7 @@ func (a *API) snapshot(c *call) error {
 	if c.r.Header.Get("Range") != "" {
 		return problem.New(problem.InvalidParameter, "a snapshot cannot be resumed: the next one is another file; leave Range out").AtParameter("Range")
 	}
-	member, clusterID, err := a.snapshotOf(c.ctx(), id)
+	member, clusterID, err := c.snapshotOf(c.ctx(), id)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (a *API) snapshot(c *call) error {
 	patience := a.options.RequestTimeout
 	watchdog := time.AfterFunc(patience, func() { cancel(errSnapshotStalled) })
 	defer watchdog.Stop()
-	s, err := a.upkeep.Snapshot(ctx, member)
+	s, err := c.backend.Snapshot(ctx, member)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errSnapshotStalled) {
 			return problem.New(problem.DeadlineExceeded, "etcd sent nothing for %d s", int64(patience/time.Second)).Because(err)
@@ -55,8 +55,8 @@ func (a *API) snapshot(c *call) error {
 var errSnapshotStalled = errors.New("etcd sent nothing")
 
 // snapshotOf finds the member that is named, nil for any, and the cluster's id.
-func (a *API) snapshotOf(ctx context.Context, id *uint64) (*etcdclient.Member, uint64, error) {
-	members, header, err := a.cluster.MembersKnown(ctx)
+func (c *call) snapshotOf(ctx context.Context, id *uint64) (*etcdclient.Member, uint64, error) {
+	members, header, err := c.backend.MembersKnown(ctx)
 	if err != nil || id == nil {
 		return nil, header.ClusterID, err
 	}

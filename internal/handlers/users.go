@@ -16,7 +16,7 @@ func (a *API) listUsers(c *call) error {
 	if err := c.query.Done(); err != nil {
 		return err
 	}
-	names, header, err := a.accounts.Users(c.ctx())
+	names, header, err := c.backend.Users(c.ctx())
 	if err != nil {
 		return err
 	}
@@ -47,12 +47,14 @@ func (a *API) addUser(c *call) error {
 			return err
 		}
 	}
-	header, err := a.accounts.UserAdd(c.ctx(), name, password)
-	if err != nil {
-		return err
-	}
-	c.created("/v1/users/", name, header)
-	return nil
+	return c.onceOnly(func() error {
+		header, err := c.backend.UserAdd(c.ctx(), name, password)
+		if err != nil {
+			return err
+		}
+		c.created("/v1/users/", name, header)
+		return nil
+	})
 }
 
 // created answers 201 with the name of the new thing and where it is.
@@ -82,7 +84,7 @@ func (a *API) getUser(c *call) error {
 	if err != nil {
 		return err
 	}
-	roles, header, err := a.accounts.UserRoles(c.ctx(), name)
+	roles, header, err := c.backend.UserRoles(c.ctx(), name)
 	if err != nil {
 		return err
 	}
@@ -109,7 +111,7 @@ func (a *API) deleteUser(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.changed(a.accounts.UserDelete(c.ctx(), name))
+	return c.changed(c.backend.UserDelete(c.ctx(), name))
 }
 
 // setPassword answers PUT /v1/users/{name}/password.
@@ -125,14 +127,14 @@ func (a *API) setPassword(c *call) error {
 	if err := checkPassword(password); err != nil {
 		return err
 	}
-	return c.changed(a.accounts.UserPassword(c.ctx(), name, password))
+	return c.changed(c.backend.UserPassword(c.ctx(), name, password))
 }
 
 // grantRole answers PUT /v1/users/{name}/roles/{role}.
-func (a *API) grantRole(c *call) error { return c.userRole(a.accounts.UserGrant) }
+func (a *API) grantRole(c *call) error { return c.userRole(c.backend.UserGrant) }
 
 // revokeRole answers DELETE /v1/users/{name}/roles/{role}.
-func (a *API) revokeRole(c *call) error { return c.userRole(a.accounts.UserRevoke) }
+func (a *API) revokeRole(c *call) error { return c.userRole(c.backend.UserRevoke) }
 
 func (c *call) userRole(change func(ctx context.Context, name, role string) (wire.Header, error)) error {
 	name, err := c.nameSegment("name")

@@ -108,7 +108,7 @@ func TestRolesHavePermissionsAsEtcdKeepsThem(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", tt.body, got, want)
 		}
 		g.do(t, "DELETE", path+"?"+tt.query, "").want(t, 204)
-		if doc := g.do(t, "DELETE", path+"?"+tt.query, "").problem(t, 409, "failed_precondition"); doc["outcome"] != "not_applied" {
+		if doc := g.do(t, "DELETE", path+"?"+tt.query, "").problem(t, 404, "permission_not_found"); doc["outcome"] != "not_applied" {
 			t.Errorf("%s taken twice: got %v", tt.body, doc)
 		}
 	}
@@ -147,7 +147,14 @@ func TestRolesHavePermissionsAsEtcdKeepsThem(t *testing.T) {
 		t.Errorf("alice: got %v", doc)
 	}
 	g.do(t, "DELETE", "/v1/users/alice/roles/r%2Fw", "").want(t, 204)
-	g.do(t, "DELETE", "/v1/users/alice/roles/r%2Fw", "").problem(t, 409, "failed_precondition")
+	for path, code := range map[string]string{
+		"/v1/users/alice/roles/r%2Fw": "role_not_found", "/v1/users/alice/roles/none": "role_not_found", "/v1/users/none/roles/r%2Fw": "user_not_found",
+		path + "?key=none": "permission_not_found", path + "?from=k": "permission_not_found",
+	} {
+		if doc := g.do(t, "DELETE", path, "").problem(t, 404, code); doc["outcome"] != "not_applied" {
+			t.Errorf("DELETE %s: got %v, want not_applied", path, doc)
+		}
+	}
 	g.do(t, "DELETE", "/v1/roles/r%2Fw", "").want(t, 204)
 	if left := names(g.do(t, "GET", "/v1/roles", "").want(t, 200).json(t), "roles"); len(left) != 0 {
 		t.Errorf("roles: got %v, want none", left)

@@ -41,11 +41,11 @@ type versions struct{ server, cluster, storage string }
 func (a *API) versions(ctx context.Context) versions {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	endpoints := a.cluster.Endpoints()
+	endpoints := a.backend.Endpoints()
 	statuses := make([]etcdclient.MemberStatus, len(endpoints))
 	var wg sync.WaitGroup
 	for i, endpoint := range endpoints {
-		wg.Go(func() { statuses[i], _ = a.cluster.Status(ctx, endpoint) }) // a member that does not answer is left out
+		wg.Go(func() { statuses[i], _ = a.backend.Status(ctx, endpoint) }) // a member that does not answer is left out
 	}
 	wg.Wait()
 	v := versions{server: unknownVersion, cluster: clusterVersion(statuses)}

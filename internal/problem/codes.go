@@ -21,6 +21,7 @@ const (
 	LeaseNotFound          Code = "lease_not_found"
 	UserNotFound           Code = "user_not_found"
 	RoleNotFound           Code = "role_not_found"
+	PermissionNotFound     Code = "permission_not_found"
 	MemberNotFound         Code = "member_not_found"
 	StreamNotFound         Code = "stream_not_found"
 	RouteNotFound          Code = "route_not_found"
@@ -57,6 +58,7 @@ const (
 	Draining               Code = "draining"
 	Internal               Code = "internal"
 	NotSupported           Code = "not_supported"
+	IdempotencyUnknown     Code = "idempotency_unknown"
 	IdempotencyUnavailable Code = "idempotency_unavailable"
 	UpstreamCorrupt        Code = "upstream_corrupt"
 	DeadlineExceeded       Code = "deadline_exceeded"
@@ -102,7 +104,8 @@ var table = []Info{
 	{KeyNotFound, 404, 4404, "The key does not exist", false, NotApplied, "There is no such key at the revision that was read (`Etcd-Revision`). Keys are compared byte for byte: `app` and `/app` are two keys, and a proxy that cleans paths changes keys on their way (`key_encoding=base64url` is safe from that)."},
 	{LeaseNotFound, 404, 4404, "The lease does not exist", false, NotApplied, "The lease was never granted, was revoked, or has expired; keys that were attached to it are gone. Grant a new one, or use `ttl`."},
 	{UserNotFound, 404, 4404, "The user does not exist", false, NotApplied, "etcd has no user of that name."},
-	{RoleNotFound, 404, 4404, "The role does not exist", false, NotApplied, "etcd has no role of that name."},
+	{RoleNotFound, 404, 4404, "There is no such role", false, NotApplied, "etcd has no role of that name; or, where a role is taken from a user, the user does not have it, which the detail says. Nothing was changed."},
+	{PermissionNotFound, 404, 4404, "The role has no such permission", false, NotApplied, "The role exists, but has no permission for exactly this range; one for a larger range is another permission. `GET /v1/roles/{role}` lists them. Nothing was changed."},
 	{MemberNotFound, 404, 4404, "The member does not exist", false, NotApplied, "The cluster has no member with that id."},
 	{StreamNotFound, 404, 4404, "The stream does not exist", false, NotApplied, "No connection of that id watches at this gateway: it has ended, or it is one of another gateway's. `GET /v1/gateway/streams` lists those there are."},
 	{RouteNotFound, 404, 4404, "There is nothing at this path", false, NotApplied, "No route of the gateway matches the path. The detail names the nearest one. `/openapi.yaml` lists all."},
@@ -123,6 +126,7 @@ var table = []Info{
 	{FutureRevision, 409, 4409, "The revision lies in the future", true, NotApplied, "The store has not reached that revision; `revision` tells where it is. A revision that was seen before and is in the future now was seen in another store, or in this one before a restore."},
 	{EpochChanged, 409, 4409, "The store's history was replaced", false, NotApplied, "The store was restored from a backup, say: revisions and cursors from before do not name the same states any more. Read the state anew, without them."},
 	{IdempotencyInProgress, 409, 4409, "The first request with this Idempotency-Key is not finished", true, NotApplied, "Send the request again a little later to get the first one's outcome."},
+	{IdempotencyUnknown, 409, 4409, "What the first request did is not known", false, Unknown, "The first request with this Idempotency-Key was sent to etcd, and its answer was lost. What it asked for cannot be part of a transaction, so that nothing tells whether etcd did it; it is not asked for again. Look whether it is there; if not, send it with a new key."},
 	{FailedPrecondition, 409, 4409, "The cluster is not in a state for this", false, NotApplied, "etcd refused because of the state that the cluster is in; `grpc_message` has its words. Change that state first."},
 	{Compacted, 410, 4410, "The revision has been compacted", false, NotApplied, "The history before the compaction is gone. Read the present state, or start at `compact_revision` or later."},
 	{PreconditionFailed, 412, 4412, "The condition does not hold", false, NotApplied, "The key is not in the state that the request demands; `current` shows it (`null`: absent). Nothing was written."},

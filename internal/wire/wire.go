@@ -5,7 +5,8 @@
 // knows the messages of etcdserverpb's KV and Watch services only; everything else goes through the generated types.
 //
 // Parsing validates the whole message, so walking a parsed answer cannot fail. With a namespace prefix, every key is
-// checked to begin with it and is given without it: a key outside the namespace is an error and never a slice of one.
+// checked to begin with it and is given without it: a key outside the namespace is an error and never a slice of one. Only
+// the gateway's own state (StatePrefix) has no namespace.
 //
 // Field numbers: api/v3/etcdserverpb/rpc.proto and api/v3/mvccpb/kv.proto of etcd 3.7.
 package wire
@@ -19,6 +20,15 @@ import (
 
 // ErrOutsideNamespace means that etcd answered with a key that does not begin with the namespace asked for.
 var ErrOutsideNamespace = errors.New("a key outside the namespace")
+
+// StatePrefix is what the keys of the gateway's own state begin with. They belong to no namespace: a write within one can
+// carry a record of its outcome.
+const StatePrefix = "\x00etcdrest/"
+
+// IsState tells whether a key holds the gateway's own state.
+func IsState(key []byte) bool {
+	return len(key) > 0 && key[0] == 0 && len(key) >= len(StatePrefix) && string(key[:len(StatePrefix)]) == StatePrefix
+}
 
 // Header is etcd's ResponseHeader: who answered, and the store revision it answered from. The headers inside a
 // transaction's results carry only the revision.
@@ -135,7 +145,7 @@ func ParseKeyValue(b, prefix []byte) (kv KeyValue, err error) {
 			return kv, err
 		}
 	}
-	if len(prefix) > 0 {
+	if len(prefix) > 0 && !IsState(kv.Key) {
 		if len(kv.Key) < len(prefix) || string(kv.Key[:len(prefix)]) != string(prefix) {
 			return kv, ErrOutsideNamespace
 		}

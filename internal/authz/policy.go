@@ -1,0 +1,154 @@
+package authz
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/authn"
+)
+
+// Rule says what callers get whom it fits.
+type Rule struct {
+	// When tells whom it fits.
+	When When
+	// Namespace is put in front of every key on the way in and taken off on the way out; {name} and {claims.X} stand for
+	// what is known of the caller. Empty is the whole store.
+	Namespace string
+	Grants    []Grant
+	Limits    Limits
+	// EtcdUser is who etcd sees, with its password; empty is the gateway's own user, or the caller himself if he brought
+	// credentials of etcd's.
+	EtcdUser, EtcdPassword string
+}
+
+// When tells whom a rule fits: all that is given must hold, of each list one.
+type When struct {
+	Kind   authn.Kind
+	Issuer string
+	Names  []string
+	Claims map[string][]string
+}
+
+// Limits bound what one caller may use; 0 is no bound.
+type Limits struct {
+	// RequestsPerSecond is the rate, and Burst how many may come at once (default: one second's worth).
+	RequestsPerSecond float64
+	Burst             int
+	// Concurrent bounds the requests under way, Streams the connections that watch, Watches the watches on them.
+	Concurrent, Streams, Watches int
+	// KeysPerRequest bounds the keys that one request may have etcd read or delete.
+	KeysPerRequest int64
+	// BytesInFlight bounds the bodies and answers of the requests under way.
+	BytesInFlight int64
+}
+
+// Policy is rules, of which the first that fits decides. It is immutable; make it with NewPolicy.
+type Policy struct{ rules []rule }
+
+type rule struct {
+	Rule
+	index     int
+	namespace template
+	rights    rights
+}
+
+// NewPolicy checks the rules and reports every fault, each with the place of its rule.
+func NewPolicy(rules []Rule) (*Policy, error) {
+	p := &Policy{rules: make([]rule, 0, len(rules))}
+	var faults []error
+	tags := make(map[leaseTag]string)
+	for i, r := range rules {
+		at := func(member string, err error) {
+			faults = append(faults, fmt.Errorf("policy[%d].%s: %w", i, member, err))
+		}
+		t, err := parseTemplate(r.Namespace)
+		if err != nil {
+			at("namespace", err)
+			continue
+		}
+		if err := r.check(at); err != nil {
+			at("when", err)
+		}
+		if t.static() && r.Namespace != "" {
+			tag := tagOf("namespace", r.Namespace)
+			if other, taken := tags[tag]; taken && other != r.Namespace {
+				at("namespace", fmt.Errorf("leases of %q and %q could not be told apart; rename one of them", r.Namespace, other))
+			}
+			tags[tag] = r.Namespace
+		}
+		p.rules = append(p.rules, rule{Rule: r, index: i, namespace: t, rights: newRights(r.Grants)})
+	}
+	return p, errors.Join(faults...)
+}
+
+func (r *Rule) check(at func(string, error)) error {
+	switch r.When.Kind {
+	case authn.KindJWT, authn.KindMTLS, authn.KindEtcd, authn.KindNone, "":
+	default:
+		return fmt.Errorf("kind %q: the kinds are %s, %s, %s and %s", r.When.Kind, authn.KindJWT, authn.KindMTLS, authn.KindEtcd, authn.KindNone)
+	}
+	if len(r.Grants) == 0 {
+		at("grants", errors.New("a rule without grants lets its callers do nothing; leave the rule out, or grant something"))
+	}
+	for i, g := range r.Grants {
+		switch {
+		case g.Verbs == 0:
+			at(fmt.Sprintf("grants[%d].verbs", i), fmt.Errorf("name at least one of %s", All))
+		case g.Verbs&Admin != 0 && len(g.Prefix) > 0:
+			at(fmt.Sprintf("grants[%d]", i), errors.New("admin is about the whole cluster: grant it without a prefix"))
+		case len(g.Prefix) > 0 && g.Prefix[0] == 0:
+			at(fmt.Sprintf("grants[%d].prefix", i), errors.New("keys that begin with NUL hold the gateway's own state"))
+		}
+	}
+	if (len(r.When.Claims) > 0 || r.When.Issuer != "") && r.When.Kind != authn.KindJWT {
+		return errors.New("issuer and claims are of callers with kind: jwt")
+	}
+	if l := r.Limits; l.RequestsPerSecond < 0 || min(l.Burst, l.Concurrent, l.Streams, l.Watches) < 0 || min(l.KeysPerRequest, l.BytesInFlight) < 0 {
+		at("limits", errors.New("a limit cannot be negative; leave it out for none"))
+	}
+	return nil
+}
+
+// find gives the first rule that fits.
+func (p *Policy) find(who *authn.Principal) *rule {
+	for i := range p.rules {
+		if p.rules[i].When.fits(who) {
+			return &p.rules[i]
+		}
+	}
+	return nil
+}
+
+func (w *When) fits(p *authn.Principal) bool {
+	if w.Kind != "" && w.Kind != p.Kind || w.Issuer != "" && w.Issuer != p.Issuer ||
+		len(w.Names) > 0 && !slices.Contains(w.Names, p.Name) {
+		return false
+	}
+	for claim, wanted := range w.Claims {
+		if !holds(p.Claims[claim], wanted) {
+			return false
+		}
+	}
+	return true
+}
+
+// holds tells whether a claim is one of the texts, or a list that has one of them.
+func holds(claim any, wanted []string) bool {
+	switch v := claim.(type) {
+	case string:
+		return slices.Contains(wanted, v)
+	case bool:
+		return slices.Contains(wanted, strconv.FormatBool(v))
+	case fmt.Stringer: // a json.Number
+		return slices.Contains(wanted, v.String())
+	case []any:
+		return slices.ContainsFunc(v, func(one any) bool { return holds(one, wanted) })
+	}
+	return false
+}
+
+// aWhile is how long a decision about a caller is kept that somebody else could change meanwhile.
+const aWhile = 10 * time.Second

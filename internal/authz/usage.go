@@ -1,0 +1,113 @@
+package authz
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
+)
+
+// Usage is what one caller uses at this gateway, over all his requests and connections, and how much that may be. It is
+// safe for concurrent use.
+type Usage struct {
+	limits Limits
+	// rate is nil without a bound.
+	rate *rate.Limiter
+
+	requests, streams, watches, bytes atomic.Int64
+	// used is when somebody last looked, in seconds since 1970.
+	used atomic.Int64
+}
+
+func newUsage(l Limits) *Usage {
+	u := &Usage{limits: l}
+	if l.RequestsPerSecond > 0 {
+		burst := l.Burst
+		if burst == 0 {
+			burst = max(int(math.Ceil(l.RequestsPerSecond)), 1)
+		}
+		u.rate = rate.NewLimiter(rate.Limit(l.RequestsPerSecond), burst)
+	}
+	return u
+}
+
+// Admit counts a request against the rate, or refuses it with the time to come back.
+func (u *Usage) Admit() error {
+	if u.rate == nil {
+		return nil
+	}
+	r := u.rate.Reserve()
+	wait := r.Delay()
+	if wait == 0 {
+		return nil
+	}
+	r.Cancel()
+	return over("requests_per_second", int64(u.rate.Limit())).WithRetryAfter(wait)
+}
+
+// Quota is what is left of the rate: the requests that may come at once, how many they could be, and in how many seconds
+// they could be so again. ok is false without a rate.
+func (u *Usage) Quota() (left, most int64, full time.Duration, ok bool) {
+	if u.rate == nil {
+		return 0, 0, 0, false
+	}
+	most = int64(u.rate.Burst())
+	tokens := max(u.rate.Tokens(), 0)
+	return int64(tokens), most, time.Duration((float64(most) - tokens) / float64(u.rate.Limit()) * float64(time.Second)), true
+}
+
+// The pairs below count what is under way; each Open that returned nil needs its Close.
+
+// OpenRequest counts a request under way.
+func (u *Usage) OpenRequest() error {
+	return open(&u.requests, 1, int64(u.limits.Concurrent), "concurrent")
+}
+
+// CloseRequest ends one.
+func (u *Usage) CloseRequest() { u.requests.Add(-1) }
+
+// OpenStream counts a connection that watches.
+func (u *Usage) OpenStream() error { return open(&u.streams, 1, int64(u.limits.Streams), "streams") }
+
+// CloseStream ends one.
+func (u *Usage) CloseStream() { u.streams.Add(-1) }
+
+// OpenWatch counts a watch.
+func (u *Usage) OpenWatch() error { return open(&u.watches, 1, int64(u.limits.Watches), "watches") }
+
+// CloseWatch ends one.
+func (u *Usage) CloseWatch() { u.watches.Add(-1) }
+
+// Hold counts n bytes of a body.
+func (u *Usage) Hold(n int64) error {
+	return open(&u.bytes, n, u.limits.BytesInFlight, "bytes_in_flight")
+}
+
+// Release gives them back.
+func (u *Usage) Release(n int64) { u.bytes.Add(-n) }
+
+// open adds n unless that is more than most; 0 is no bound.
+func open(count *atomic.Int64, n, most int64, name string) error {
+	if now := count.Add(n); most > 0 && now > most {
+		count.Add(-n)
+		return over(name, most)
+	}
+	return nil
+}
+
+// comeBack is when something else may have ended.
+const comeBack = time.Second
+
+// over refuses what is beyond a limit of the caller's own.
+func over(name string, most int64) *problem.Error {
+	return problem.New(problem.RateLimited, "the caller is at its limit: %s is %d", name, most).With("limit", most).
+		WithRetryAfter(comeBack).WithOutcome(problem.NotApplied)
+}
+
+// idle tells whether nothing is under way.
+func (u *Usage) idle() bool {
+	return u.requests.Load() == 0 && u.streams.Load() == 0 && u.watches.Load() == 0 && u.bytes.Load() == 0
+}
