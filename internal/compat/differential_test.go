@@ -26,6 +26,9 @@ type pair struct {
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	theirs, ours := embedetcd.StartForTest(t), start(t, compat.Options{})
+	if _, err := ours.epochs.Current(t.Context()); err != nil { // which writes it, as the first watch would
+		t.Fatal(err)
+	}
 	copyEpoch(t, ours.etcd.Endpoint(), theirs.Endpoint())
 	return &pair{
 		theirs: theirs.Endpoint(), ours: ours.url,

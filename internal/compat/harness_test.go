@@ -29,6 +29,7 @@ type gateway struct {
 	compat *compat.Gateway
 	api    http.Handler
 	hub    *stream.Hub
+	epochs *epoch.Keeper
 }
 
 // feeds is how the gateway has /v3 share the watches of etcd.
@@ -55,9 +56,9 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 }
 
 // startBehind is startOn behind a gate that knows the callers.
-func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) handlers.Gate, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) handlers.Gate) *gateway {
 	t.Helper()
-	return startWith(t, etcd, o, setup{gate: gate}, adjust...)
+	return startWith(t, etcd, compat.Options{}, setup{gate: gate})
 }
 
 // setup is what a test can choose besides: the gate, and the options of the feeds.
@@ -104,9 +105,6 @@ func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, s setup, 
 	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var work sync.WaitGroup
 	work.Go(func() { hub.Run(running) })
-	if _, err := epochs.Current(ctx); err != nil { // which writes it, so that revisions are known from here on
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		v3.Close()
 		hub.Close()
@@ -117,7 +115,7 @@ func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, s setup, 
 		server.Close()
 		_ = client.Close()
 	})
-	return &gateway{url: server.URL, etcd: etcd, compat: v3, api: api, hub: hub}
+	return &gateway{url: server.URL, etcd: etcd, compat: v3, api: api, hub: hub, epochs: epochs}
 }
 
 // panics takes the log of a server, and fails the test for what must not be in it.
