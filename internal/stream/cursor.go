@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
 // Cursor is a subscriber's place. It holds no messages: it reads them from its feed, or from a catch-up, when its transport
@@ -20,6 +21,7 @@ type Cursor struct {
 	// epoch and present are those of the store when the watch began.
 	epoch   string
 	present int64
+	began   wire.Header
 	// wake tells the transport that there may be something to read. It never blocks, and a wake that comes too late or for
 	// nothing does no harm. Before the transport has the cursor, nobody is woken.
 	wake   func(*Cursor)

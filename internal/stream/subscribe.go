@@ -29,7 +29,8 @@ func (h *Hub) subscribe(ctx context.Context, r *Request, requestID string, wake 
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		if c.present, err = h.revision(ctx, r); err == nil {
+		if c.began, err = h.header(ctx, r.Start); err == nil {
+			c.present = c.began.Revision
 			err = h.place(ctx, c, c.present)
 		}
 		if err == nil {
@@ -107,16 +108,22 @@ func epochChanged() *problem.Error {
 		WithHint("read the present state with snapshot=true, and follow from there")
 }
 
-// revision asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
+// revision asks where the store is.
 func (h *Hub) revision(ctx context.Context, r *Request) (int64, error) {
+	header, err := h.header(ctx, r.Start)
+	return header.Revision, err
+}
+
+// header asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
+func (h *Hub) header(ctx context.Context, key []byte) (wire.Header, error) {
 	floor := h.epoch.Highest()
-	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, CountOnly: true})
+	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: key, CountOnly: true})
 	if err != nil {
-		return 0, err
+		return wire.Header{}, err
 	}
 	defer answer.Free()
 	h.epoch.Observe(floor, answer.Header)
-	return answer.Header.Revision, nil
+	return answer.Header, nil
 }
 
 // mostJoins is how often a feed that ends just then is tried again.
