@@ -104,7 +104,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
 		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
-		AdvertiseURL: c.AdvertiseURL,
+		AdvertiseURL: c.AdvertiseURL, Feeds: feeds{hub},
 	})
 	if err != nil {
 		return err

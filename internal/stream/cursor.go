@@ -7,6 +7,7 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
 // Cursor is a subscriber's place. It holds no messages: it reads them from its feed, or from a catch-up, when its transport
@@ -23,6 +24,7 @@ type Cursor struct {
 	// epoch and present are those of the store when the watch began.
 	epoch   string
 	present int64
+	began   wire.Header
 	// wake tells the transport that there may be something to read. It never blocks, and a wake that comes too late or for
 	// nothing does no harm. Before the transport has the cursor, nobody is woken.
 	wake   func(*Cursor)

@@ -40,7 +40,8 @@ func (h *Hub) subscribe(ctx context.Context, who access, r *Request, requestID s
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		if c.present, err = c.revision(ctx); err == nil {
+		if c.began, err = h.header(ctx, who.store, r.Start); err == nil {
+			c.present = c.began.Revision
 			err = h.place(ctx, c, c.present)
 		}
 		if err == nil {
@@ -118,17 +119,22 @@ func epochChanged() *problem.Error {
 		WithHint("read the present state with snapshot=true, and follow from there")
 }
 
-// revision asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
+// revision asks where the store is.
 func (c *Cursor) revision(ctx context.Context) (int64, error) {
-	h := c.hub
+	header, err := c.hub.header(ctx, c.who().store, c.request.Start)
+	return header.Revision, err
+}
+
+// header asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
+func (h *Hub) header(ctx context.Context, store Store, key []byte) (wire.Header, error) {
 	floor := h.epoch.Highest()
-	answer, err := c.who().store.Range(ctx, &wire.RangeRequest{Key: c.request.Start, CountOnly: true})
+	answer, err := store.Range(ctx, &wire.RangeRequest{Key: key, CountOnly: true})
 	if err != nil {
-		return 0, err
+		return wire.Header{}, err
 	}
 	defer answer.Free()
 	h.epoch.Observe(floor, answer.Header)
-	return answer.Header.Revision, nil
+	return answer.Header, nil
 }
 
 // mostJoins is how often a feed that ends just then is tried again.

@@ -18,7 +18,9 @@ func (s *site) leases() {
 	for _, call := range [][2]string{{"GET", ""}, {"DELETE", ""}, {"POST", "/keepalive"}} {
 		s.call(fmt.Sprintf("a lease that is not there: %s%s", call[0], call[1]), call[0], "/v1/leases/7b"+call[1], "")
 	}
-	s.call("a lease that is granted anew each time it is asked for", "POST", "/v1/leases", `{"ttl":600,"id":"7d"}`, "Idempotency-Key: 7d")
+	for _, time := range []string{"first", "second"} {
+		s.call("a lease that can be asked for again, the "+time+" time", "POST", "/v1/leases", `{"ttl":600,"id":"7d"}`, "Idempotency-Key: 7d")
+	}
 	s.call("too long a lease", "POST", "/v1/leases", `{"ttl":9000000001}`)
 }
 
