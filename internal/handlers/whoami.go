@@ -26,7 +26,9 @@ func (a *API) authMethods(c *call) error {
 		c.closeInner('}')
 	}
 	c.closeArray()
-	c.boolMember("idempotency", a.keepsState(c))
+	keeps := a.keepsState(c)
+	c.boolMember("idempotency", keeps)
+	c.boolMember("tickets", keeps && a.options.Gate != nil)
 	c.closeObject()
 	return nil
 }

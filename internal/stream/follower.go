@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -22,7 +23,7 @@ type Follower struct {
 // something that it had not.
 func (h *Hub) Follow(ctx context.Context, key, end []byte, start int64, prevKV bool, wake func()) (*Follower, wire.Header, error) {
 	r := &Request{Start: key, End: end, Revision: start, Heartbeat: math.MaxInt64, form: form{prevKV: prevKV}}
-	c, err := h.subscribe(ctx, r, "", func(*Cursor) { wake() })
+	c, err := h.subscribe(ctx, h.accessOf(authz.From(ctx)), r, "", func(*Cursor) { wake() })
 	if err != nil {
 		return nil, wire.Header{}, err
 	}
@@ -33,7 +34,9 @@ func (h *Hub) Follow(ctx context.Context, key, end []byte, start int64, prevKV b
 }
 
 // Header tells where the store is, by a linearizable read of a key.
-func (h *Hub) Header(ctx context.Context, key []byte) (wire.Header, error) { return h.header(ctx, key) }
+func (h *Hub) Header(ctx context.Context, key []byte) (wire.Header, error) {
+	return h.header(ctx, h.store, key)
+}
 
 // Take gives up to so many further revisions, at most 64, with their events as the feed has them: whether these have the
 // former key-values is for the reader to judge. upTo is the revision up to which everything has been given. It never blocks.
