@@ -40,7 +40,7 @@ func (h *Hub) subscribe(ctx context.Context, who access, r *Request, requestID s
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		if c.began, err = h.header(ctx, who.store, r.Start); err == nil {
+		if c.began, err = c.header(ctx); err == nil {
 			c.present = c.began.Revision
 			err = h.place(ctx, c, c.present)
 		}
@@ -121,11 +121,16 @@ func epochChanged() *problem.Error {
 
 // revision asks where the store is.
 func (c *Cursor) revision(ctx context.Context) (int64, error) {
-	header, err := c.hub.header(ctx, c.who().store, c.request.Start)
+	header, err := c.header(ctx)
 	return header.Revision, err
 }
 
-// header asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
+// header asks where the store is by a key of the range, which needs no right beyond that to watch.
+func (c *Cursor) header(ctx context.Context) (wire.Header, error) {
+	return c.hub.header(ctx, c.who().store, c.request.Start)
+}
+
+// header asks where the store is, by a linearizable read of a key.
 func (h *Hub) header(ctx context.Context, store Store, key []byte) (wire.Header, error) {
 	floor := h.epoch.Highest()
 	answer, err := store.Range(ctx, &wire.RangeRequest{Key: key, CountOnly: true})
