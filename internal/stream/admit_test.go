@@ -199,7 +199,7 @@ func TestExpiryEndsEveryTransport(t *testing.T) {
 	if a := <-polled; a.status != http.StatusOK { // the event came before the end
 		t.Errorf("the poll: %d %s", a.status, a.body)
 	}
-	if late := time.Since(at); late < 0 || late > 3*time.Second { // the promise is one; the machine may be busy
+	if late := time.Since(at); late < -50*time.Millisecond || late > 3*time.Second { // the promise is one second; the machine may be busy, and clocks are two
 		t.Errorf("the streams ended %v after the token", late)
 	}
 	g.get(t, "/v1/watch?prefix=k", as(token)).problem(t, 401, "auth_expired")
