@@ -86,23 +86,27 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	defer closeQuietly(client)
 
 	epochs := epoch.New(client)
+	door, err := newDoor(c, client, log, func() (Config, error) { return load(p) })
+	if err != nil {
+		return err
+	}
 	hub := stream.New(client, epochs, stream.Options{ //nolint:contextcheck // the hub has a life of its own, which Close ends
 		PublicURL: c.PublicURL, MaxRevisionBytes: int(c.MaxRevisionBytes), LogBytes: c.WatchLogBytes,
 		MaxCatchupRevisions: c.MaxCatchupRevisions, MaxStreams: int(c.MaxStreams), Logger: log,
 	})
 	defer hub.Close()
-	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
+	etcdsOwn := compat.Options{
 		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
 		AdvertiseURL: c.AdvertiseURL,
-	})
+	}
+	if door != nil {
+		etcdsOwn.Gate = door.gate
+	}
+	v3, err := compat.New(client, etcdsOwn) //nolint:contextcheck // as above; Drain ends it
 	if err != nil {
 		return err
 	}
 	defer v3.Close()
-	door, err := newDoor(c, client, log, func() (Config, error) { return load(p) })
-	if err != nil {
-		return err
-	}
 	requests := telemetry.NewHTTP()
 	options := handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
@@ -113,7 +117,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	if door != nil {
 		options.Gate = door.gate
-		door.changed = append(door.changed, func(ctx context.Context) { v3.Rejudge(ctx, door.gate.Again) })
+		door.changed = append(door.changed, v3.Rejudge)
 	}
 	api, err := handlers.New(client, options)
 	if err != nil {

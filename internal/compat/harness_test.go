@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/compat"
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
@@ -38,7 +39,7 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 }
 
 // startBehind is startOn behind a gate that knows the callers.
-func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) handlers.Gate, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) *authz.Gate, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
 	t.Helper()
 	config := etcdclient.Config{Endpoints: []string{etcd.Endpoint()}}
 	for _, f := range adjust {
@@ -53,14 +54,16 @@ func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Cli
 	if err := client.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
+	var doors handlers.Options
+	if gate != nil {
+		made := gate(client)
+		doors.Gate, o.Gate = made, made
+	}
 	v3, err := compat.New(client, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	doors := handlers.Options{Compat: v3}
-	if gate != nil {
-		doors.Gate = gate(client)
-	}
+	doors.Compat = v3
 	api, err := handlers.New(client, doors)
 	if err != nil {
 		t.Fatal(err)
