@@ -122,4 +122,3 @@ func (p pass) out(answer any) {
 		a.Leases = slices.DeleteFunc(a.GetLeases(), func(l *pb.LeaseStatus) bool { return !p.caller.Owns(l.GetID()) })
 	}
 }
-

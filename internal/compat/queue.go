@@ -6,6 +6,8 @@ import (
 
 	election "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	lock "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/keyrange"
@@ -16,6 +18,14 @@ import (
 
 // queue judges a request of those services; known is false for another.
 func (p pass) queue(message any) (known bool, err error) {
+	known, err = p.queued(message)
+	if code := status.Code(err); code != codes.OK && code != codes.PermissionDenied {
+		err = status.Error(codes.Unknown, status.Convert(err).Message()) // as those services pass on what etcd tells them
+	}
+	return known, err
+}
+
+func (p pass) queued(message any) (known bool, err error) {
 	switch r := message.(type) {
 	case *lock.LockRequest:
 		return true, p.below(r.GetName(), r.GetLease())
