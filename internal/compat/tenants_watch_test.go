@@ -15,7 +15,6 @@ func (x *tenant) watch() {
 	if len(x.moments) == 0 {
 		return
 	}
-	x.v3("/v3/kv/put", fmt.Sprintf(`{"key":%q,"value":%q}`, x.key(), b64(x.value()))) // so that the past is past in both
 	var since twin
 	for side, revision := range x.moments[x.r.IntN(len(x.moments))] {
 		after, err := strconv.ParseInt(revision, 10, 64)
@@ -24,6 +23,7 @@ func (x *tenant) watch() {
 		}
 		since[side] = strconv.FormatInt(after+1, 10) // which others may have taken before
 	}
+	x.v3("/v3/kv/put", fmt.Sprintf(`{"key":%q,"value":%q}`, x.key(), b64(x.value()))) // so that the past is past in both
 	create := fmt.Sprintf(`{"create_request":{"key":%q,"range_end":%q,"prev_kv":%t,"filters":[%s],"start_revision":"{R}"}}`,
 		x.anyKey(), x.end(), x.flag(), x.of("", "", `"NODELETE"`, `"NOPUT"`))
 	var told [2][]any
@@ -60,7 +60,13 @@ func (x *tenant) follow(conn *websocket.Conn, create string) (told []any) {
 		}
 	}()
 	for {
-		message := hear(x.t, conn)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		_, b, err := conn.Read(ctx)
+		cancel()
+		if err != nil {
+			x.t.Fatalf("%s: %s: %v after %v", x.at, create, err, told)
+		}
+		message := string(b)
 		doc, _ := documents(x.t.Fatalf, message)[0].(map[string]any)
 		result, _ := doc["result"].(map[string]any)
 		delete(result, "header")
