@@ -90,17 +90,22 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	if err != nil {
 		return err
 	}
-	hub := stream.New(client, epochs, stream.Options{ //nolint:contextcheck // the hub has a life of its own, which Close ends
+	watching := stream.Options{
 		PublicURL: c.PublicURL, MaxRevisionBytes: int(c.MaxRevisionBytes), LogBytes: c.WatchLogBytes,
 		MaxCatchupRevisions: c.MaxCatchupRevisions, MaxStreams: int(c.MaxStreams), Logger: log,
-	})
+	}
+	if door != nil {
+		watching.Gate = door.gate
+	}
+	hub := stream.New(client, epochs, watching) //nolint:contextcheck // the hub has a life of its own, which Close ends
 	defer hub.Close()
 	etcdsOwn := compat.Options{
 		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
-		AdvertiseURL: c.AdvertiseURL,
+		AdvertiseURL: c.AdvertiseURL, Feeds: feeds{hub},
 	}
 	if door != nil {
 		etcdsOwn.Gate = door.gate
+		door.changed = append(door.changed, hub.Rejudge)
 	}
 	v3, err := compat.New(client, etcdsOwn) //nolint:contextcheck // as above; Drain ends it
 	if err != nil {
@@ -141,15 +146,15 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		defer adminServer.cut()
 		adminEnded = adminServer.ended
 	}
-	watching, stopWatching := context.WithCancel(ctx)
+	running, stopRunning := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
-	watcher.Go(func() { reportStore(watching, client, log) })
-	watcher.Go(func() { hub.Run(watching) })
+	watcher.Go(func() { reportStore(running, client, log) })
+	watcher.Go(func() { hub.Run(running) })
 	if door != nil {
-		watcher.Go(func() { door.run(watching) })
+		watcher.Go(func() { door.run(running) })
 	}
 	defer watcher.Wait()
-	defer stopWatching()
+	defer stopRunning()
 
 	announce(p.stderr, c, apiListener, adminListener, start != nil)
 	log.InfoContext(ctx, "serving", "listen", apiListener.Addr().String(), "admin_listen", addressOf(adminListener),

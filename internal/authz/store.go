@@ -186,3 +186,6 @@ func (s *Store) Authenticated() bool { return s.caller.client.Authenticated() }
 func (s *Store) AuthRevision(ctx context.Context) (uint64, error) {
 	return s.caller.client.AuthRevision(ctx)
 }
+
+// WatchFaults are what the watches of the present members lack.
+func (s *Store) WatchFaults() etcdclient.WatchFaults { return s.caller.client.WatchFaults() }

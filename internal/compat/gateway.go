@@ -23,6 +23,8 @@ type Options struct {
 	WriteTimeout time.Duration
 	// PingInterval is how often a WebSocket is asked for a sign of life, default 30 s.
 	PingInterval time.Duration
+	// Feeds lets watches share what they ask of etcd (default: each has a stream of its own).
+	Feeds Feeds
 	// MaxStreams bounds the calls that last (watches, keepalives, waits for a lock), default 10,000.
 	MaxStreams int
 	// AdvertiseURL is what clients that look for members are told as the client URL of each, so that they stay with the

@@ -34,10 +34,11 @@ func TestTenantsAreLikeStoresOfTheirOwn(t *testing.T) {
 	gate, _ := guard(t, named{}, authz.Rule{
 		When: authz.When{Names: names}, Namespace: hidden + "{name}/", Grants: []authz.Grant{{Verbs: authz.All &^ authz.Admin}},
 	})
-	shared := startBehind(t, embedetcd.StartForTest(t), gate, compat.Options{})
+	shared := startBehind(t, embedetcd.StartForTest(t), gate)
 	tenants := make([]*tenant, len(names))
 	for i, name := range names {
-		tenants[i] = newTenant(t, name, fmt.Sprintf("mark%d-", i), r, [2]string{shared.url, start(t, compat.Options{}).url})
+		alone := startWith(t, embedetcd.StartForTest(t), compat.Options{}, setup{feedless: true})
+		tenants[i] = newTenant(t, name, fmt.Sprintf("mark%d-", i), r, [2]string{shared.url, alone.url})
 	}
 	for _, x := range tenants {
 		x.secrets = encodings(hidden)

@@ -42,6 +42,7 @@ func (x *tenant) watch() {
 
 // follow gives the first answer to a watch, without its header, and its events so far.
 func (x *tenant) follow(conn *websocket.Conn, create string) (told []any) {
+	conn.SetReadLimit(-1)
 	ctx, stop := context.WithCancel(x.t.Context())
 	asked := make(chan struct{})
 	defer func() {
