@@ -99,13 +99,15 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	hub := stream.New(client, epochs, watching) //nolint:contextcheck // the hub has a life of its own, which Close ends
 	defer hub.Close()
-	if door != nil {
-		door.changed = append(door.changed, func(context.Context) { hub.Rejudge() })
-	}
-	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
+	etcdsOwn := compat.Options{
 		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
 		AdvertiseURL: c.AdvertiseURL, Feeds: feeds{hub},
-	})
+	}
+	if door != nil {
+		etcdsOwn.Gate = door.gate
+		door.changed = append(door.changed, hub.Rejudge)
+	}
+	v3, err := compat.New(client, etcdsOwn) //nolint:contextcheck // as above; Drain ends it
 	if err != nil {
 		return err
 	}
@@ -120,7 +122,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	if door != nil {
 		options.Gate = door.gate
-		door.changed = append(door.changed, func(ctx context.Context) { v3.Rejudge(ctx, door.gate.Again) })
+		door.changed = append(door.changed, v3.Rejudge)
 	}
 	api, err := handlers.New(client, options)
 	if err != nil {

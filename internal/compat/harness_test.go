@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/compat"
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 	"github.com/etcdrest/etcdrest/internal/epoch"
@@ -56,15 +57,16 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 }
 
 // startBehind is startOn behind a gate that knows the callers.
-func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) handlers.Gate) *gateway {
+func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) *authz.Gate) *gateway {
 	t.Helper()
 	return startWith(t, etcd, compat.Options{}, setup{gate: gate})
 }
 
-// setup is what a test can choose besides: the gate, and the options of the feeds.
+// setup is what a test can choose besides: the gate, and the options of the feeds, or none, which leaves the store alone.
 type setup struct {
-	gate  func(*etcdclient.Client) handlers.Gate
-	feeds stream.Options
+	feedless bool
+	gate     func(*etcdclient.Client) *authz.Gate
+	feeds    stream.Options
 }
 
 func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, s setup, adjust ...func(*etcdclient.Config)) *gateway {
@@ -84,17 +86,19 @@ func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, s setup, 
 	}
 	epochs := epoch.New(client)
 	hub := stream.New(client, epochs, s.feeds)
-	if o.Feeds == nil {
+	if o.Feeds == nil && !s.feedless {
 		o.Feeds = feeds{hub}
+	}
+	doors := handlers.Options{Watches: hub, Epoch: epochs}
+	if s.gate != nil {
+		made := s.gate(client)
+		doors.Gate, o.Gate = made, made
 	}
 	v3, err := compat.New(client, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	doors := handlers.Options{Compat: v3, Watches: hub, Epoch: epochs}
-	if s.gate != nil {
-		doors.Gate = s.gate(client)
-	}
+	doors.Compat = v3
 	api, err := handlers.New(client, doors)
 	if err != nil {
 		t.Fatal(err)
