@@ -11,6 +11,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/ticket"
 )
 
 // call is one request on its way through the gateway: what was asked, and the answer that grows. It belongs to the
@@ -28,6 +29,8 @@ type call struct {
 	store   Store
 	backend Backend
 	query   params
+	// ticketHold is the caller's hold on the ticket of a stream; nil without one.
+	ticketHold *ticket.Hold
 
 	id      string
 	started time.Time
