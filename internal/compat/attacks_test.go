@@ -286,10 +286,16 @@ func TestReservedKeysOfV3(t *testing.T) {
 	}
 	key, all := b64("\x00etcdrest/s"), `"key":"AA==","range_end":"AA=="`
 	for _, c := range []struct{ path, body string }{
-		{"/v3/kv/range", `{"key":"` + key + `"}`}, {"/v3/kv/range", `{` + all + `}`}, {"/v3/kv/range", `{` + all + `,"count_only":true}`},
-		{"/v3/kv/put", `{"key":"` + key + `"}`}, {"/v3/kv/deleterange", `{` + all + `}`},
-		{"/v3/kv/txn", nest(2, `{"request_put":{"key":"`+key+`"}}`)}, {"/v3/kv/txn", `{"compare":[{"key":"` + key + `","target":"VERSION"}]}`},
-		{"/v3/lock/lock", `{"name":"` + key + `"}`}, {"/v3/lock/unlock", `{"key":"` + key + `"}`}, {"/v3/election/observe", `{"name":"` + key + `"}`},
+		{"/v3/kv/range", `{"key":"` + key + `"}`},
+		{"/v3/kv/range", `{` + all + `}`},
+		{"/v3/kv/range", `{` + all + `,"count_only":true}`},
+		{"/v3/kv/put", `{"key":"` + key + `"}`},
+		{"/v3/kv/deleterange", `{` + all + `}`},
+		{"/v3/kv/txn", nest(2, `{"request_put":{"key":"`+key+`"}}`)},
+		{"/v3/kv/txn", `{"compare":[{"key":"` + key + `","target":"VERSION"}]}`},
+		{"/v3/lock/lock", `{"name":"` + key + `"}`},
+		{"/v3/lock/unlock", `{"key":"` + key + `"}`},
+		{"/v3/election/observe", `{"name":"` + key + `"}`},
 	} {
 		if a := x.attack(t, "plain", c.path, c.body); a.status != http.StatusForbidden {
 			t.Errorf("%s %s without admin: got %d %s, want 403", c.path, c.body, a.status, a.body)
