@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/keyrange"
 )
 
 // requestKinds are all messages that can be sent within a namespace, answerKinds what comes back.
@@ -113,7 +114,7 @@ func checkRequest(t *testing.T, prefix []byte, m proto.Message) {
 	if !ok { // a key is empty, and nothing is sent
 		return
 	}
-	end := etcdclient.Successor(prefix)
+	end := keyrange.PrefixEnd(prefix)
 	all := string(end) == "\x00" // every key from such a prefix on begins with it
 	eachKey(inner.ProtoReflect(), func(in protoreflect.Message, f protoreflect.FieldDescriptor) {
 		value := in.Get(f)
