@@ -133,6 +133,7 @@ type API struct {
 	draining atomic.Bool
 	// requests are under way, and bytes of their bodies held.
 	requests, bytes atomic.Int64
+	refusals        pacer
 	// stopping ends when the gateway drains; calls that wait end with it.
 	stopping context.Context //nolint:containedctx // the life of the API itself, not of a call
 	stop     context.CancelFunc

@@ -21,8 +21,10 @@ func (a *API) serve(rt *route) http.HandlerFunc {
 		c := a.newCall(w, r)
 		c.route = rt
 		c.id = requestID(r.Header)
-		defer c.end()         //nolint:contextcheck // a call carries its request, and so its context
-		c.finish(a.handle(c)) //nolint:contextcheck // as above
+		defer c.end()      //nolint:contextcheck // a call carries its request, and so its context
+		err := a.handle(c) //nolint:contextcheck // as above
+		c.pace(err)        //nolint:contextcheck // as above
+		c.finish(err)      //nolint:contextcheck // as above
 	}
 }
 

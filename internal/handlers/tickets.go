@@ -79,7 +79,6 @@ func (c *call) ticket() (text string, given bool, err error) {
 // redeem takes the ticket, and takes it out of the request's URL.
 func (a *API) redeem(c *call, text string) (*authz.Caller, error) {
 	u := *c.r.URL
-	use := ticket.Use{Path: u.EscapedPath(), URI: c.r.URL.RequestURI(), Origin: c.r.Header.Get("Origin")}
 	var parts []string
 	for part := range strings.SplitSeq(u.RawQuery, "&") {
 		if !strings.HasPrefix(part, ticketParameter+"=") {
@@ -87,6 +86,7 @@ func (a *API) redeem(c *call, text string) (*authz.Caller, error) {
 		}
 	}
 	u.RawQuery = strings.Join(parts, "&")
+	use := ticket.Use{Path: u.EscapedPath(), Query: u.RawQuery, Origin: c.r.Header.Get("Origin")}
 	r := *c.r
 	r.URL, r.RequestURI = &u, ""
 	c.r, c.received = &r, &r

@@ -181,6 +181,10 @@ func TestTheTicketOfAStream(t *testing.T) {
 	if !strings.Contains(first, `"created"`) {
 		t.Fatalf("got %s", first)
 	}
+	kept, err := g.oracle.Get(t.Context(), "\x00etcdrest/t/", clientv3.WithPrefix())
+	if err != nil || len(kept.Kvs) != 1 || strings.Contains(string(kept.Kvs[0].Value), text) || strings.Contains(string(kept.Kvs[0].Value), "prefix") {
+		t.Errorf("etcd keeps %v, %v; want one record that shows nothing", kept, err)
+	}
 	if second, _, _ := other.events(t, path); !strings.Contains(second, "rate_limited") {
 		t.Errorf("a second connection gets %s", second)
 	}

@@ -452,3 +452,43 @@ func TestACallersStreamsAndWatchesAreCounted(t *testing.T) {
 		return a.status == http.StatusOK
 	})
 }
+
+// TestAnotherIdentityAtEtcd: the policy gives a caller another user of etcd; his watches move to that one's feeds and miss
+// nothing, and what that user may not read ends.
+func TestAnotherIdentityAtEtcd(t *testing.T) {
+	t.Parallel()
+	own := rule("a", "", authz.Watch|authz.Read)
+	g := start(t, func(s *setup) {
+		s.user, s.prepare = "root", func(etcd *embedetcd.Server) { guarded(t, etcd) }
+		s.policy = policyOf(t, own)
+	})
+	allowed, denied := g.lines(t, "prefix=a/", as("a")), g.lines(t, "prefix=c/", as("a"))
+	allowed.created()
+	denied.created()
+	g.put(t, "a/0", "x")
+	allowed.kind("events")
+	own.EtcdUser, own.EtcdPassword = "app", "app"
+	stop := make(chan struct{})
+	written := make(chan []int64)
+	go func() {
+		var revisions []int64
+		for {
+			select {
+			case <-stop:
+				written <- revisions
+				return
+			default:
+				revisions = append(revisions, g.put(t, "a/1", "x"))
+			}
+		}
+	}()
+	g.replace(t, own)
+	denied.fails("permission_denied")
+	eventually(t, "the root's feeds are gone", func() bool { return g.hub.Feeds() == 1 })
+	close(stop)
+	for _, r := range <-written {
+		if m := allowed.kind("events"); m.Revision != r {
+			t.Fatalf("got %s, want revision %d", m.text, r)
+		}
+	}
+}

@@ -35,7 +35,7 @@ func (h *Hub) Follow(ctx context.Context, key, end []byte, start int64, prevKV b
 
 // Header tells where the store is, by a linearizable read of a key.
 func (h *Hub) Header(ctx context.Context, key []byte) (wire.Header, error) {
-	return h.header(ctx, h.store, key)
+	return h.header(ctx, h.accessOf(authz.From(ctx)).store, key)
 }
 
 // Take gives up to so many further revisions, at most 64, with their events as the feed has them: whether these have the

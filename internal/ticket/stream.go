@@ -21,8 +21,8 @@ const linger = 300
 // streamState is of a ticket that an EventSource has used. It can come back to the same URL, which is all it can do when its
 // connection is lost.
 type streamState struct {
-	// URI is where it may come back to.
-	URI string `json:"uri"`
+	// URL is the hash of where it may come back to.
+	URL []byte `json:"url"`
 	// Held says that there is a connection; Until is when the ticket ends without one.
 	Held  bool      `json:"held"`
 	Until time.Time `json:"until"`
@@ -57,12 +57,12 @@ func (k *Keeper) Stream(ctx context.Context, text string, use Use) (*Hold, error
 			return nil, unkept(err)
 		}
 		lease = granted.ID
-	case s.URI != use.URI, !s.Held && !time.Now().Before(s.Until):
+	case !bytes.Equal(s.URL, use.url()), !s.Held && !time.Now().Before(s.Until):
 		return nil, refused()
 	case s.Held && !use.Resumes:
 		return nil, problem.New(problem.RateLimited, "the ticket is in use by another connection").WithRetryAfter(time.Second)
 	}
-	f.record.Stream = &streamState{URI: use.URI, Held: true}
+	f.record.Stream = &streamState{URL: use.url(), Held: true}
 	won, err := k.put(ctx, f, lease)
 	if err != nil {
 		return nil, err

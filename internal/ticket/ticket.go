@@ -52,12 +52,18 @@ func New(store Store) *Keeper { return &Keeper{store: store} }
 
 // Use is a request that shows a ticket.
 type Use struct {
-	// Path is the escaped path, URI that with the query.
-	Path, URI string
+	// Path is the escaped path, Query the rest but for the ticket.
+	Path, Query string
 	// Origin is the header of that name, empty for none.
 	Origin string
 	// Resumes says that an EventSource has lost its connection, and comes back.
 	Resumes bool
+}
+
+// url is the hash of path and query, which may name keys.
+func (u *Use) url() []byte {
+	sum := sha256.Sum256([]byte(u.Path + "?" + u.Query))
+	return sum[:]
 }
 
 // claim is what a ticket stands for. It is stored sealed.

@@ -61,8 +61,8 @@ func Value(n int) string {
 	return text + strings.Repeat("x", ValueSize-len(text)-2) + `"}`
 }
 
-// Fill writes the data set.
-func Fill(ctx context.Context, endpoint string) error {
+// Fill writes the data set, each key behind the namespace.
+func Fill(ctx context.Context, endpoint, namespace string) error {
 	client, err := clientv3.New(clientv3.Config{Context: ctx, Endpoints: []string{endpoint}})
 	if err != nil {
 		return fmt.Errorf("fill: %w", err)
@@ -71,7 +71,7 @@ func Fill(ctx context.Context, endpoint string) error {
 	for first := 0; first < Keys; first += 100 {
 		puts := make([]clientv3.Op, 100)
 		for i := range puts {
-			puts[i] = clientv3.OpPut(Key(first+i), Value(first+i))
+			puts[i] = clientv3.OpPut(namespace+Key(first+i), Value(first+i))
 		}
 		if _, err := client.Txn(ctx).Then(puts...).Commit(); err != nil {
 			return fmt.Errorf("fill: %w", err)
@@ -86,4 +86,12 @@ type Result struct {
 	PerSecond float64
 	P50, P99  time.Duration
 	CPU       []time.Duration
+}
+
+// servers is the CPU per request of all but the client.
+func (r Result) servers() (sum time.Duration) {
+	for _, cpu := range r.CPU[:len(r.CPU)-1] {
+		sum += cpu
+	}
+	return sum
 }

@@ -21,14 +21,15 @@ type Way string
 
 // The ways.
 const (
-	V1 Way = "v1" // our gateway, a process of its own
-	V3 Way = "v3" // etcd's own JSON gateway, inside etcd
-	Go Way = "go" // etcd's Go client, no HTTP at all
+	V1     Way = "v1"      // our gateway, a process of its own
+	V1Auth Way = "v1-auth" // the same, which asks for JWTs and gives each tenant a namespace
+	V3     Way = "v3"      // etcd's own JSON gateway, inside etcd
+	Go     Way = "go"      // etcd's Go client, no HTTP at all
 )
 
 // Plan is what to measure. The zero value of a field takes the default of its comment.
 type Plan struct {
-	Ways        []Way         // V1, V3, Go
+	Ways        []Way         // V1, V1Auth, V3, Go
 	Operations  []Operation   // Get, Put, List, ListApart
 	Connections int           // 64
 	Rounds      int           // 5 of each way and operation, interleaved
@@ -45,6 +46,9 @@ type Row struct {
 	Etcd, Gateway, Client time.Duration
 	// Resident memory at the end of the last round; the gateway's stands in every row.
 	EtcdRSS, GatewayRSS int64
+
+	// rounds are what the medians are of.
+	rounds []Result
 }
 
 // Servers is the CPU time per request that the servers took together.
@@ -76,10 +80,17 @@ func Run(ctx context.Context, plan Plan) (rows []Row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, gateway.Stop()) }()
-	if err := Fill(ctx, etcd.Endpoint); err != nil {
+	guarded, token, err := startGuarded(ctx, programs, dir, etcd.Endpoint)
+	if err != nil {
 		return nil, err
 	}
-	s := site{plan: plan, load: load, etcd: etcd, gateway: gateway}
+	defer func() { err = errors.Join(err, guarded.Stop()) }()
+	for _, namespace := range []string{"", tenants + tenant + "/"} {
+		if err := Fill(ctx, etcd.Endpoint, namespace); err != nil {
+			return nil, err
+		}
+	}
+	s := site{plan: plan, load: load, etcd: etcd, gateway: gateway, guarded: guarded, token: token}
 	for _, operation := range plan.Operations {
 		measured, err := s.measure(ctx, operation)
 		if err != nil {
@@ -92,7 +103,7 @@ func Run(ctx context.Context, plan Plan) (rows []Row, err error) {
 
 func (p Plan) withDefaults() Plan {
 	if p.Ways == nil {
-		p.Ways = []Way{V1, V3, Go}
+		p.Ways = []Way{V1, V1Auth, V3, Go}
 	}
 	if p.Operations == nil {
 		p.Operations = []Operation{Get, Put, List, ListApart}
@@ -109,6 +120,9 @@ type site struct {
 	load    string
 	etcd    *harness.Etcd
 	gateway *harness.Gateway
+	// guarded asks for the token.
+	guarded *harness.Gateway
+	token   string
 }
 
 func (s site) measure(ctx context.Context, operation Operation) ([]Row, error) {
@@ -144,6 +158,7 @@ func (s site) measure(ctx context.Context, operation Operation) ([]Row, error) {
 			Client:     of(func(r Result) time.Duration { return r.CPU[2] }),
 			EtcdRSS:    etcd.RSS,
 			GatewayRSS: gateway.RSS,
+			rounds:     rounds[way],
 		})
 	}
 	return rows, nil
@@ -151,14 +166,19 @@ func (s site) measure(ctx context.Context, operation Operation) ([]Row, error) {
 
 // round runs the load generator once.
 func (s site) round(ctx context.Context, way Way, operation Operation) (Result, error) {
-	target := s.etcd.Endpoint
-	if way == V1 {
-		target = s.gateway.API
+	target, gateway, spoken, token := s.etcd.Endpoint, s.gateway, way, ""
+	switch way {
+	case V1:
+		target = gateway.API
+	case V1Auth:
+		gateway, spoken, token = s.guarded, V1, s.token
+		target = gateway.API
+	case V3, Go:
 	}
 	cmd := exec.CommandContext(ctx, s.load,
-		"-way", string(way), "-op", string(operation), "-target", target,
+		"-way", string(spoken), "-token", token, "-op", string(operation), "-target", target,
 		"-connections", strconv.Itoa(s.plan.Connections), "-duration", s.plan.Duration.String(),
-		"-pid", strconv.Itoa(s.etcd.PID()), "-pid", strconv.Itoa(s.gateway.PID()))
+		"-pid", strconv.Itoa(s.etcd.PID()), "-pid", strconv.Itoa(gateway.PID()))
 	printed, err := cmd.Output()
 	if err != nil {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {

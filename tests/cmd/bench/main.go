@@ -33,6 +33,10 @@ func run(ctx context.Context, args []string) error {
 		plan.Operations = append(plan.Operations, bench.Operation(name))
 		return nil
 	})
+	flags.Func("way", "only this way: v1, v1-auth, v3 or go (repeatable)", func(name string) error {
+		plan.Ways = append(plan.Ways, bench.Way(name))
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (l *load) callers(ctx context.Context) ([]caller, error) {
 		if err != nil {
 			return nil, err
 		}
-		callers[i] = &httpCaller{conn: c, host: target.Host, build: build, limit: operation.Limit(i), keys: operation.Keys()}
+		callers[i] = &httpCaller{conn: c, host: target.Host, token: l.token, build: build, limit: operation.Limit(i), keys: operation.Keys()}
 	}
 	return callers, nil
 }
@@ -92,6 +92,7 @@ func object(namesAndValues ...string) string {
 type httpCaller struct {
 	conn    *conn
 	host    string
+	token   string
 	build   builder
 	limit   int
 	keys    int // that every answer holds
@@ -102,6 +103,9 @@ type httpCaller struct {
 func (c *httpCaller) call(_ context.Context, key int) error {
 	r := c.build(key, c.limit)
 	c.sent = fmt.Appendf(c.sent[:0], "%s %s HTTP/1.1\r\nHost: %s\r\n", r.method, r.target, c.host)
+	if c.token != "" {
+		c.sent = fmt.Appendf(c.sent, "Authorization: Bearer %s\r\n", c.token)
+	}
 	if r.body != "" {
 		c.sent = fmt.Appendf(c.sent, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(r.body))
 	}

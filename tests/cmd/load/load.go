@@ -17,6 +17,7 @@ import (
 // load is one measurement.
 type load struct {
 	way, operation, target string
+	token                  string
 	connections            int
 	duration               time.Duration
 	processes              []int

@@ -28,6 +28,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	flags.StringVar(&l.way, "way", "v1", "v1 (the gateway), v3 (etcd's JSON gateway) or go (etcd's Go client)")
 	flags.StringVar(&l.operation, "op", "get", "get, put, list or list-apart")
+	flags.StringVar(&l.token, "token", "", "the bearer token that v1 shows; empty: none")
 	flags.StringVar(&l.target, "target", "", "URL of the gateway or of etcd")
 	flags.IntVar(&l.connections, "connections", 64, "connections, each with one request under way")
 	flags.DurationVar(&l.duration, "duration", 2*time.Second, "how long to measure")
