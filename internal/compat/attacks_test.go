@@ -244,8 +244,11 @@ func TestLeasesOfOthersAreNotKeptAlive(t *testing.T) {
 	}
 	leader := `{"leader":{"name":"bA==","key":"` + b64(x.place) + `","rev":"3","lease":"` + x.lease + `"}}`
 	for _, c := range []struct{ path, body string }{
-		{"/v3/election/resign", leader}, {"/v3/election/proclaim", leader}, {"/v3/lease/keepalive", `{"ID":"` + x.lease + `"}`},
-		{"/v3/lock/lock", `{"name":"bA==","lease":"` + x.lease + `"}`}, {"/v3/election/campaign", `{"name":"bA==","lease":"` + x.lease + `"}`},
+		{"/v3/election/resign", leader},
+		{"/v3/election/proclaim", leader},
+		{"/v3/lease/keepalive", `{"ID":"` + x.lease + `"}`},
+		{"/v3/lock/lock", `{"name":"bA==","lease":"` + x.lease + `"}`},
+		{"/v3/election/campaign", `{"name":"bA==","lease":"` + x.lease + `"}`},
 	} {
 		for _, who := range []string{"t1", "plain", "locker"} {
 			x.attack(t, who, c.path, c.body)

@@ -3,6 +3,7 @@ package compat_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -258,6 +259,30 @@ func TestUsersOfEtcdLogInOnV3(t *testing.T) {
 	tokens := behind(named{}) // which takes no users of etcd
 	if a := ask(t, tokens.url, post("/v3/auth/authenticate", `{"name":"root","password":"toor"}`)); a.status != 401 {
 		t.Errorf("a login where no users of etcd are taken: got %d %s, want 401", a.status, a.body)
+	}
+}
+
+func TestATicketOpensASocketOfV3(t *testing.T) {
+	t.Parallel()
+	gate, _ := guard(t, named{})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	a := ask(t, g.url, post("/v1/auth/tickets", `{"path":"/v3/watch"}`, by("t1")))
+	var bought struct{ Ticket string }
+	if err := json.Unmarshal([]byte(a.body), &bought); err != nil || a.status != http.StatusCreated {
+		t.Fatalf("a ticket: %d %s", a.status, a.body)
+	}
+	conn := dial(t, g.url, "/v3/watch?ticket="+bought.Ticket, nil)
+	say(t, conn, `{"create_request":{"key":"AA==","range_end":"AA=="}}`)
+	if got := hear(t, conn); !strings.Contains(got, `"created":true}`) {
+		t.Errorf("hears %s", got)
+	}
+	ask(t, g.url, post("/v3/kv/put", `{"key":"`+b64("theirs")+`"}`, by("t2")))
+	ask(t, g.url, post("/v3/kv/put", `{"key":"`+b64("own")+`"}`, by("t1")))
+	if got := hear(t, conn); !strings.Contains(got, b64("own")) {
+		t.Errorf("hears %s; want t1's key", got)
+	}
+	if _, response, err := tryDial(t, g.url, "/v3/watch?ticket="+bought.Ticket, nil); err == nil || response.StatusCode != 401 { //nolint:bodyclose // a refusal's is read
+		t.Errorf("the same ticket once more: %v, %v; want 401", response, err)
 	}
 }
 
