@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -218,6 +221,62 @@ func TestLeasesAndPlacesOfOthersCannotBeUsed(t *testing.T) {
 	}
 }
 
+// Nobody keeps a lease of somebody else alive.
+func TestLeasesOfOthersAreNotKeptAlive(t *testing.T) {
+	t.Parallel()
+	x := startTarget(t)
+	id, err := strconv.ParseInt(x.lease, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := func() int64 {
+		t.Helper()
+		status, err := x.etcd.TimeToLive(t.Context(), clientv3.LeaseID(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.TTL
+	}
+	for began := time.Now(); left() > 598; {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the lease does not age")
+		}
+	}
+	leader := `{"leader":{"name":"bA==","key":"` + b64(x.place) + `","rev":"3","lease":"` + x.lease + `"}}`
+	for _, c := range []struct{ path, body string }{
+		{"/v3/election/resign", leader},
+		{"/v3/election/proclaim", leader},
+		{"/v3/lease/keepalive", `{"ID":"` + x.lease + `"}`},
+		{"/v3/lock/lock", `{"name":"bA==","lease":"` + x.lease + `"}`},
+		{"/v3/election/campaign", `{"name":"bA==","lease":"` + x.lease + `"}`},
+	} {
+		for _, who := range []string{"t1", "plain", "locker"} {
+			x.attack(t, who, c.path, c.body)
+			if ttl := left(); ttl > 598 {
+				t.Fatalf("%s: %s %s: the lease has %d s", who, c.path, c.body, ttl)
+			}
+		}
+	}
+}
+
+// Behind a gate, a request without a caller is not served even when no door has refused it.
+func TestWithoutADoorNobodyIsServed(t *testing.T) {
+	t.Parallel()
+	gate, _ := guard(t, named{})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	bare := httptest.NewServer(g.compat)
+	defer bare.Close()
+	for _, path := range []string{"/v3/kv/range", "/v3/maintenance/snapshot", "/v3/lease/keepalive", "/v3/auth/user/list"} {
+		if a := ask(t, bare.URL, post(path, `{"key":"aw=="}`)); a.status != http.StatusUnauthorized {
+			t.Errorf("%s: got %d %s, want 401", path, a.status, a.body)
+		}
+	}
+	watch := post("/v3/watch", `{"create_request":{"key":"aw=="}}`)
+	if a := ask(t, bare.URL, watch); a.status != http.StatusUnauthorized {
+		t.Errorf("watch: got %d %s, want 401", a.status, a.body)
+	}
+}
+
 // A lease that etcd makes for a lock is the caller's, as one that he asked for.
 func TestALockWithoutALeaseGivesOneOfTheCallers(t *testing.T) {
 	t.Parallel()
@@ -238,6 +297,10 @@ func TestALockWithoutALeaseGivesOneOfTheCallers(t *testing.T) {
 	}
 	if a := ask(t, x.url, post("/v3/kv/range", `{"key":"AA==","range_end":"AA==","count_only":true}`, by("t1"))); strings.Contains(a.body, `"count"`) {
 		t.Errorf("the places are left: %s", a.body)
+	}
+	x.must(t, "t1", "/v3/election/resign", `{"leader":{"name":"ZQ==","key":"ZS8x","rev":"3"}}`, nil)
+	if leases, err := x.etcd.Leases(t.Context()); err != nil || len(leases.Leases) != 1 {
+		t.Errorf("a resignation leaves leases: %v, %v; want t10's alone", leases, err)
 	}
 }
 
@@ -286,10 +349,16 @@ func TestReservedKeysOfV3(t *testing.T) {
 	}
 	key, all := b64("\x00etcdrest/s"), `"key":"AA==","range_end":"AA=="`
 	for _, c := range []struct{ path, body string }{
-		{"/v3/kv/range", `{"key":"` + key + `"}`}, {"/v3/kv/range", `{` + all + `}`}, {"/v3/kv/range", `{` + all + `,"count_only":true}`},
-		{"/v3/kv/put", `{"key":"` + key + `"}`}, {"/v3/kv/deleterange", `{` + all + `}`},
-		{"/v3/kv/txn", nest(2, `{"request_put":{"key":"`+key+`"}}`)}, {"/v3/kv/txn", `{"compare":[{"key":"` + key + `","target":"VERSION"}]}`},
-		{"/v3/lock/lock", `{"name":"` + key + `"}`}, {"/v3/lock/unlock", `{"key":"` + key + `"}`}, {"/v3/election/observe", `{"name":"` + key + `"}`},
+		{"/v3/kv/range", `{"key":"` + key + `"}`},
+		{"/v3/kv/range", `{` + all + `}`},
+		{"/v3/kv/range", `{` + all + `,"count_only":true}`},
+		{"/v3/kv/put", `{"key":"` + key + `"}`},
+		{"/v3/kv/deleterange", `{` + all + `}`},
+		{"/v3/kv/txn", nest(2, `{"request_put":{"key":"`+key+`"}}`)},
+		{"/v3/kv/txn", `{"compare":[{"key":"` + key + `","target":"VERSION"}]}`},
+		{"/v3/lock/lock", `{"name":"` + key + `"}`},
+		{"/v3/lock/unlock", `{"key":"` + key + `"}`},
+		{"/v3/election/observe", `{"name":"` + key + `"}`},
 	} {
 		if a := x.attack(t, "plain", c.path, c.body); a.status != http.StatusForbidden {
 			t.Errorf("%s %s without admin: got %d %s, want 403", c.path, c.body, a.status, a.body)

@@ -34,10 +34,10 @@ type Feed interface {
 }
 
 // shareable tells whether a watch can be told from a feed exactly as etcd tells it. Feeds are the gateway's own, so that a caller with
-// rights of his own has no place in them. How often etcd notifies of progress, and how
-// large its fragments are, is etcd's own setting; what is refused is refused in etcd's own words.
+// rights of his own has no place in them. How often etcd notifies of progress, and how large its fragments are, is etcd's own setting;
+// what is refused is refused in etcd's own words.
 func (g *Gateway) shareable(ctx context.Context, r *pb.WatchCreateRequest) bool {
-	if g.options.Feeds == nil || authz.From(ctx) != nil || r.GetProgressNotify() || r.GetFragment() || r.GetStartRevision() < 0 {
+	if g.options.Feeds == nil || g.options.Gate != nil || authz.From(ctx) != nil || r.GetProgressNotify() || r.GetFragment() || r.GetStartRevision() < 0 {
 		return false
 	}
 	if md, _ := metadata.FromOutgoingContext(ctx); len(md[rpctypes.MetadataRequireLeaderKey]) > 0 { // the caller wants to be told when there is no leader

@@ -139,7 +139,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer context.AfterFunc(g.stopping, func() { cancel(errStopping) })() //nolint:contextcheck // the gateway's life, not the call's
-		leave, err := g.enter(ctx, cancel)
+		leave, err := g.enter(ctx, cancel)                                    //nolint:contextcheck // to judge everybody is no part of the call
 		if err != nil {
 			g.refuse(w, r, err)
 			return

@@ -36,6 +36,7 @@ func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(r.Context(), func() { endWith(r.Context(), cancel) })() //nolint:contextcheck // the request's life is what it is about
 	defer context.AfterFunc(g.closed, func() { _ = conn.CloseNow() })()             //nolint:contextcheck // as above
 	body, feed := io.Pipe()
+	defer context.AfterFunc(ctx, func() { _ = feed.CloseWithError(errGone) })() // one who has said nothing yet is not waited for
 	var parts sync.WaitGroup
 	parts.Go(func() { s.read(feed, cancel) }) //nolint:contextcheck // a read that is cancelled drops the socket without a word
 	parts.Go(func() { s.ping(ctx, g.options.PingInterval) })

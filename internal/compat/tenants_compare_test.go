@@ -15,13 +15,13 @@ import (
 
 // both sends a request to both stores, and gives the documents of the two answers, which are the same. A request that is
 // made for each store is a function.
-func (x *tenant) both(method string, path, body func(side int) string, headers ...string) (status int, docs [2][]any) {
+func (x *tenant) both(method string, path, body func(side int) string) (status int, docs [2][]any) {
 	x.t.Helper()
 	var answers [2]answer
 	for side, url := range x.urls {
-		q := request{method: method, path: path(side), body: body(side), headers: headers}
+		q := request{method: method, path: path(side), body: body(side)}
 		if side == 0 {
-			q.headers = append(slices.Clone(headers), by(x.name))
+			q.headers = []string{by(x.name)}
 		}
 		answers[side] = ask(x.t, url, q)
 	}

@@ -129,7 +129,7 @@ func (x *tenant) nativeRead() {
 		q.Set("from", x.nativeKey())
 		q.Set("to", x.nativeKey())
 	}
-	path := ""
+	var path string
 	switch x.r.IntN(5) { // nothing that writes the epoch, which a tenant's own store would show on /v3: no export, no cursor
 	case 0:
 		path = x.keyPath()

@@ -26,9 +26,9 @@ func TestTenantsAreLikeStoresOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	seed := *tenantsSeed
 	if seed == 0 {
-		seed = uint64(time.Now().UnixNano()) //nolint:gosec // the time is positive
+		seed = uint64(time.Now().UnixNano())
 	}
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it must be reproducible
+	r := rand.New(rand.NewPCG(seed, 1))
 	names := []string{"t1", "t10", []string{"t1/", "t1%2f", "t1\xff"}[r.IntN(3)]}
 	t.Logf("-tenants.seed=%d, tenants %q", seed, names)
 	gate, _ := guard(t, named{}, authz.Rule{
@@ -120,11 +120,24 @@ func (x *tenant) step() {
 		do     func()
 	}
 	kinds := []kind{
-		{"put", 20, x.put}, {"range", 18, x.readRange}, {"delete", 6, x.deleteRange}, {"txn", 14, x.txn},
-		{"native put", 8, x.nativePut}, {"native read", 12, x.nativeRead}, {"native delete", 4, x.nativeDelete}, {"native txn", 6, x.nativeTxn},
-		{"grant", 4, x.grant}, {"revoke", 3, x.revoke}, {"lease", 8, x.lookAtLease},
-		{"lock", 5, x.lock}, {"unlock", 3, x.unlock}, {"native lock", 4, x.nativeLock},
-		{"campaign", 3, x.campaign}, {"election", 4, x.election}, {"watch", 2, x.watch}, {"admin", 2, x.admin},
+		{"put", 20, x.put},
+		{"range", 18, x.readRange},
+		{"delete", 6, x.deleteRange},
+		{"txn", 14, x.txn},
+		{"native put", 8, x.nativePut},
+		{"native read", 12, x.nativeRead},
+		{"native delete", 4, x.nativeDelete},
+		{"native txn", 6, x.nativeTxn},
+		{"grant", 4, x.grant},
+		{"revoke", 3, x.revoke},
+		{"lease", 8, x.lookAtLease},
+		{"lock", 5, x.lock},
+		{"unlock", 3, x.unlock},
+		{"native lock", 4, x.nativeLock},
+		{"campaign", 3, x.campaign},
+		{"election", 4, x.election},
+		{"watch", 2, x.watch},
+		{"admin", 2, x.admin},
 	}
 	total := 0
 	for _, k := range kinds {

@@ -61,8 +61,8 @@ func (x *tenant) follow(conn *websocket.Conn, create string) (told []any) {
 		}
 	}()
 	for {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		_, b, err := conn.Read(ctx)
+		soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+		_, b, err := conn.Read(soon)
 		cancel()
 		if err != nil {
 			x.t.Fatalf("%s: %s: %v after %v", x.at, create, err, told)

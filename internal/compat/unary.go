@@ -91,7 +91,7 @@ const (
 )
 
 // withLease gives a place a lease of the caller's when it brings none: one that etcd makes would be nobody's. A resignation
-// needs none, and would keep alive the one that it names.
+// needs none at all.
 func (u *unary) withLease(ctx context.Context, request proto.Message) (proto.Message, error) {
 	if u.caller.MayChooseLeases() == nil {
 		return request, nil

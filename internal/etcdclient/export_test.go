@@ -39,11 +39,9 @@ func WaitingRenewals(c *Client, id int64) int {
 	return 0
 }
 
-// Inside puts a message into a namespace, Outside takes one out of it, and Successor is the first key behind it.
+// Inside puts a message into a namespace, and Outside takes one out of it.
 func Inside(prefix []byte, m proto.Message) (proto.Message, bool) {
 	return namespace(prefix).request(m)
 }
 
 func Outside(prefix []byte, m proto.Message) bool { return namespace(prefix).answer(m) }
-
-func Successor(prefix []byte) []byte { return namespace(prefix).successor() }

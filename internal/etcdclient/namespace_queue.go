@@ -1,10 +1,9 @@
 package etcdclient
 
 import (
-	"google.golang.org/protobuf/proto"
-
 	election "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	lock "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // etcd's services for locks and elections keep their queues below a name: NAME/LEASE. A name in the namespace keeps the whole

@@ -1,0 +1,301 @@
+package compat_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/etcdrest/etcdrest/internal/authn"
+	"github.com/etcdrest/etcdrest/internal/authz"
+	"github.com/etcdrest/etcdrest/internal/compat"
+	"github.com/etcdrest/etcdrest/internal/embedetcd"
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
+)
+
+// last opens a stream over HTTP and gives its last line, when it has ended.
+func last(t *testing.T, base string, q request) (line string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, q.method, base+q.path, strings.NewReader(q.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range q.headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
+	}
+	response, err := browser.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		line = lines.Text()
+	}
+	if err := lines.Err(); err != nil {
+		t.Errorf("%s: after %q: %v", q.path, line, err)
+	}
+	return line
+}
+
+func TestWhatLastsOnV3EndsWithItsCredentials(t *testing.T) {
+	t.Parallel()
+	methods := newFading()
+	gate, _ := guard(t, methods, authz.Rule{
+		When: authz.When{Names: []string{"holder", "observer", "waiter", "candidate"}}, Namespace: "one/", Grants: []authz.Grant{{Verbs: authz.Lock}},
+	})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	for _, q := range []request{ // so that the next one waits
+		post("/v3/lock/lock", `{"name":"bA=="}`, by("holder")), post("/v3/election/campaign", `{"name":"ZQ==","value":"eA=="}`, by("holder")),
+	} {
+		if a := ask(t, g.url, q); a.status != 200 {
+			t.Fatalf("%s: %d %s", q.path, a.status, a.body)
+		}
+	}
+	for who, q := range map[string]request{
+		"watcher":   post("/v3/watch", `{"create_request":{"key":"aw=="}}`),
+		"observer":  post("/v3/election/observe", `{"name":"ZQ=="}`),
+		"waiter":    post("/v3/lock/lock", `{"name":"bA=="}`),
+		"candidate": post("/v3beta/election/campaign", `{"name":"ZQ=="}`),
+	} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			q.headers = []string{by(who)}
+			line := last(t, g.url, q)
+			if !strings.Contains(line, `code":16`) || !strings.Contains(line, `"message":"etcdserver: invalid auth token"`) {
+				t.Errorf("its last line is %s; want that the token does not count any more", line)
+			}
+			if late := methods.late(who); late < 0 || late > time.Second {
+				t.Errorf("it ended %v after its credentials; want within a second", late)
+			}
+		})
+	}
+	t.Run("a socket of keepalives", func(t *testing.T) {
+		t.Parallel()
+		conn := dial(t, g.url, "/v3/lease/keepalive", []string{"Bearer", "keeper"})
+		if got := hear(t, conn); !strings.Contains(got, "invalid auth token") {
+			t.Errorf("hears %s", got)
+		}
+		if code := closes(t, conn); code != websocket.StatusPolicyViolation {
+			t.Errorf("closes with %d, want 1008", code)
+		}
+	})
+}
+
+func TestADeniedWatchLeavesTheOthersOfItsSocketAlone(t *testing.T) {
+	t.Parallel()
+	gate, _ := guard(t, named{}, authz.Rule{
+		When: authz.When{Names: []string{"r"}}, Grants: []authz.Grant{{Verbs: authz.Watch, Prefix: []byte("app/")}}, Limits: authz.Limits{Watches: 3},
+	})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	conn := dial(t, g.url, "/v3/watch", nil, by("r"))
+	create := func(key string) string {
+		say(t, conn, `{"create_request":{"key":"`+b64(key)+`"}}`)
+		return hear(t, conn)
+	}
+	const denied = `"watch_id":"-1","created":true,"canceled":true,"cancel_reason":"rpc error: code = `
+	for _, c := range []struct{ key, want string }{
+		{"app/1", `"created":true}`},
+		{"other", denied + "PermissionDenied"},
+		{"app/2", `"created":true}`},
+		{"app", denied + "PermissionDenied"},
+		{"app/3", `"created":true}`},
+		{"app/4", denied + "ResourceExhausted"},
+	} {
+		if got := create(c.key); !strings.Contains(got, c.want) {
+			t.Errorf("a watch of %s: got %s, want %s", c.key, got, c.want)
+		}
+	}
+	say(t, conn, `{"cancel_request":{"watch_id":"1"}}`)
+	if got := hear(t, conn); !strings.Contains(got, `"canceled":true`) {
+		t.Errorf("cancel: got %s", got)
+	}
+	if got := create("app/4"); !strings.Contains(got, `"created":true}`) {
+		t.Errorf("in the place of a canceled one: got %s", got)
+	}
+	for _, key := range []string{"other", "app/1"} {
+		ask(t, g.url, post("/v3/kv/put", `{"key":"`+b64(key)+`"}`, by("op")))
+	}
+	if got := hear(t, conn); !strings.Contains(got, b64("app/1")) {
+		t.Errorf("hears %s; want app/1", got)
+	}
+}
+
+func TestStreamsOfV3AreCounted(t *testing.T) {
+	t.Parallel()
+	gate, _ := guard(t, named{}, authz.Rule{
+		When: authz.When{Names: []string{"one"}}, Grants: []authz.Grant{{Verbs: authz.All}}, Limits: authz.Limits{Streams: 1, Concurrent: 1, KeysPerRequest: 5},
+	})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	conn := dial(t, g.url, "/v3/watch", nil, by("one"))
+	say(t, conn, `{"create_request":{"key":"aw=="}}`)
+	hear(t, conn)
+	watch := post("/v3/watch", `{"create_request":{"key":"aw=="}}`, by("one"))
+	if a := ask(t, g.url, watch); a.status != http.StatusTooManyRequests || !strings.Contains(a.body, `"code":8`) {
+		t.Errorf("a second stream: %d %s, want 429", a.status, a.body)
+	}
+	if a := ask(t, g.url, post("/v3/kv/range", `{"key":"aw=="}`, by("one"))); a.status != 200 {
+		t.Errorf("a call beside the stream: %d %s; streams are no calls", a.status, a.body)
+	}
+	for body, status := range map[string]int{
+		`{"key":"aw==","range_end":"AA=="}`: 429, `{"key":"aw==","range_end":"AA==","limit":6}`: 429,
+		`{"key":"aw==","range_end":"AA==","limit":5}`: 200, `{"key":"aw==","range_end":"AA==","count_only":true}`: 200,
+	} {
+		if a := ask(t, g.url, post("/v3/kv/range", body, by("one"))); a.status != status {
+			t.Errorf("%s: %d %s, want %d", body, a.status, a.body, status)
+		}
+	}
+	_ = conn.CloseNow()
+	for began := time.Now(); ; { // its place is free a moment after
+		again, _, err := tryDial(t, g.url, "/v3/watch", nil, by("one")) //nolint:bodyclose // a socket has none
+		if err == nil {
+			_ = again.CloseNow()
+			break
+		}
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the stream that has ended still counts")
+		}
+	}
+}
+
+func TestAChangedPolicyEndsWhatItDoesNotGrant(t *testing.T) {
+	t.Parallel()
+	gate, made := guard(t, named{})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	names := []string{"gone", "less", "moved", "same", "op"}
+	conns := make(map[string]*websocket.Conn)
+	for _, name := range names {
+		conns[name] = dial(t, g.url, "/v3/watch", nil, by(name))
+		say(t, conns[name], `{"create_request":{"key":"`+b64("k")+`"}}`)
+		hear(t, conns[name])
+	}
+	all := authz.All &^ authz.Admin
+	policy, err := authz.NewPolicy([]authz.Rule{
+		{When: authz.When{Names: []string{"op"}}, Grants: []authz.Grant{{Verbs: authz.All}}},
+		{When: authz.When{Names: []string{"same"}}, Namespace: "tenants/{name}/", Grants: []authz.Grant{{Verbs: all}}},
+		{When: authz.When{Names: []string{"less"}}, Namespace: "tenants/{name}/", Grants: []authz.Grant{{Verbs: authz.Read}}},
+		{When: authz.When{Names: []string{"moved"}}, Namespace: "other/{name}/", Grants: []authz.Grant{{Verbs: all}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made().Replace(named{}, policy)
+	began := time.Now()
+	g.compat.Rejudge()
+	for name, want := range map[string]string{
+		"gone": `"grpc_code":7,"code":7,"http_code":403,"http_status":"Forbidden","message":"etcdserver: permission denied"`, "less": `"grpc_code":14`, "moved": `"grpc_code":14`,
+	} {
+		if got := hear(t, conns[name]); !strings.Contains(got, want) {
+			t.Errorf("%s hears %s; want %s", name, got, want)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for _, name := range []string{"same", "op"} {
+		ask(t, g.url, post("/v3/kv/put", `{"key":"`+b64("k")+`"}`, by(name)))
+		if got := hear(t, conns[name]); !strings.Contains(got, `"events"`) {
+			t.Errorf("%s hears %s", name, got)
+		}
+	}
+}
+
+// Users of etcd log in at the gateway as they do at etcd, and come back with the token as their clients send it.
+func TestUsersOfEtcdLogInOnV3(t *testing.T) {
+	t.Parallel()
+	etcd := embedetcd.StartForTest(t)
+	enable(t, etcd.Endpoint())
+	policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Kind: authn.KindEtcd}, Grants: []authz.Grant{{Verbs: authz.All}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := func(methods authz.Methods) *gateway {
+		return startWith(t, etcd, compat.Options{}, setup{gate: func(c *etcdclient.Client) *authz.Gate { return authz.NewGate(c, methods, policy) }},
+			func(c *etcdclient.Config) { c.Username, c.Password = "root", "toor" })
+	}
+	g := behind(authn.New(authn.NewEtcd()))
+	for user, status := range map[string]int{"root": 200, "user": 403} {
+		password := map[string]string{"root": "toor", "user": "pass"}[user]
+		for _, path := range []string{"/v3/auth/authenticate", "/v3beta/auth/authenticate", "/v3alpha/auth/authenticate"} {
+			token := tokenOf(t, ask(t, g.url, post(path, fmt.Sprintf(`{"name":%q,"password":%q}`, user, password))).body)
+			for _, h := range []string{"Authorization: ", "authorization: Bearer ", "AUTHORIZATION: bearer ", "Authorization: BEARER "} {
+				if a := ask(t, g.url, post("/v3/kv/range", `{"key":"aw=="}`, h+token)); a.status != status {
+					t.Errorf("%s by %s%s…: got %d %s, want %d", user, h, token[:4], a.status, a.body, status)
+				}
+			}
+			conn := dial(t, g.url, "/v3/watch", []string{"Bearer", token})
+			say(t, conn, `{"create_request":{"key":"aw=="}}`)
+			if got := hear(t, conn); strings.Contains(got, "permission denied") != (status == 403) {
+				t.Errorf("%s watches: %s", user, got)
+			}
+		}
+	}
+	for _, q := range []request{
+		post("/v3/kv/range", `{"key":"aw=="}`), post("/v3/kv/range", `{"key":"aw=="}`, "Authorization: bogus.1"),
+		post("/v3/kv/range", `{"key":"aw=="}`, "Grpc-Metadata-Token: bogus.1"), post("/v3/auth/user/list", `{}`),
+	} {
+		if a := ask(t, g.url, q); a.status != 401 || !strings.Contains(a.body, `"message":"etcdserver: invalid auth token"`) || a.header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%s with %v: got %d %v %s, want 401", q.path, q.headers, a.status, a.header, a.body)
+		}
+	}
+	if a := ask(t, g.url, post("/v3/auth/authenticate", `{"name":"root","password":"wrong"}`)); a.status == 200 {
+		t.Errorf("a wrong password: %s", a.body)
+	}
+	// Nor does a token in metadata make somebody else of a caller.
+	root := tokenOf(t, ask(t, g.url, post("/v3/auth/authenticate", `{"name":"root","password":"toor"}`)).body)
+	user := tokenOf(t, ask(t, g.url, post("/v3/auth/authenticate", `{"name":"user","password":"pass"}`)).body)
+	if a := ask(t, g.url, post("/v3/kv/range", `{"key":"aw=="}`, "Authorization: "+user, "Grpc-Metadata-Token: "+root)); a.status != 403 {
+		t.Errorf("a second token in metadata: got %d %s, want 403", a.status, a.body)
+	}
+	tokens := behind(named{}) // which takes no users of etcd
+	if a := ask(t, tokens.url, post("/v3/auth/authenticate", `{"name":"root","password":"toor"}`)); a.status != 401 {
+		t.Errorf("a login where no users of etcd are taken: got %d %s, want 401", a.status, a.body)
+	}
+}
+
+func TestATicketOpensASocketOfV3(t *testing.T) {
+	t.Parallel()
+	gate, _ := guard(t, named{})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	a := ask(t, g.url, post("/v1/auth/tickets", `{"path":"/v3/watch"}`, by("t1")))
+	var bought struct{ Ticket string }
+	if err := json.Unmarshal([]byte(a.body), &bought); err != nil || a.status != http.StatusCreated {
+		t.Fatalf("a ticket: %d %s", a.status, a.body)
+	}
+	conn := dial(t, g.url, "/v3/watch?ticket="+bought.Ticket, nil)
+	say(t, conn, `{"create_request":{"key":"AA==","range_end":"AA=="}}`)
+	if got := hear(t, conn); !strings.Contains(got, `"created":true}`) {
+		t.Errorf("hears %s", got)
+	}
+	ask(t, g.url, post("/v3/kv/put", `{"key":"`+b64("theirs")+`"}`, by("t2")))
+	ask(t, g.url, post("/v3/kv/put", `{"key":"`+b64("own")+`"}`, by("t1")))
+	if got := hear(t, conn); !strings.Contains(got, b64("own")) {
+		t.Errorf("hears %s; want t1's key", got)
+	}
+	if _, response, err := tryDial(t, g.url, "/v3/watch?ticket="+bought.Ticket, nil); err == nil || response.StatusCode != 401 { //nolint:bodyclose // a refusal's is read
+		t.Errorf("the same ticket once more: %v, %v; want 401", response, err)
+	}
+}
+
+func TestNamesThatMakeNoNamespaceAreNotLetIn(t *testing.T) {
+	t.Parallel()
+	gate, _ := guard(t, named{})
+	g := startBehind(t, embedetcd.StartForTest(t), gate)
+	for name, status := range map[string]int{
+		strings.Repeat("n", 129): 403, strings.Repeat("n", 128): 200, "t1/": 200, "t1%2f": 200, "..": 200, "t1\xff\xff": 200,
+	} {
+		a := ask(t, g.url, post("/v3/kv/put", `{"key":"aw=="}`, "Authorization: Bearer "+name))
+		if a.status != status {
+			t.Errorf("%q: got %d %s, want %d", name, a.status, a.body, status)
+		}
+	}
+}
