@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/etcdrest/etcdrest/internal/trail"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -169,6 +170,9 @@ func (f *frames) FlushError() error {
 			f.next = bytes.Buffer{}
 		}
 	}()
+	notes := trail.From(f.ctx)
+	notes.AddMessage()
+	notes.AddSent(int64(len(message)))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), f.socket.timeout)
 	defer cancel()
 	return f.socket.conn.Write(ctx, websocket.MessageText, message)

@@ -56,6 +56,10 @@ type Config struct {
 	// travel together, and so do reads of the same range, which costs etcd and the client less.
 	DisableCoalescing bool
 
+	// Auditor is told of every write (default: nobody), Tracer follows every attempt of a call (default: nobody).
+	Auditor Auditor
+	Tracer  Tracer
+
 	// Logger takes what an operator should know: members set aside and back, failed authentication. Default: nothing.
 	Logger *slog.Logger
 }

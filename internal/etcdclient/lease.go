@@ -80,6 +80,14 @@ func (c *Client) Leases(ctx context.Context) ([]int64, wire.Header, error) {
 // LeaseKeepAliveOnce renews the lease and gives the seconds it has from now. An unknown lease is ErrLeaseNotFound. Renewing
 // twice is renewing once, so it is repeated like a read.
 func (c *Client) LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error) {
+	a, err := audited(ctx, c, methodRenew, &pb.LeaseKeepAliveRequest{ID: id}, func() (*pb.LeaseKeepAliveResponse, error) {
+		ttl, err := c.renew(context.WithValue(ctx, renewing{}, true), id)
+		return &pb.LeaseKeepAliveResponse{ID: id, TTL: ttl}, err
+	})
+	return a.GetTTL(), err
+}
+
+func (c *Client) renew(ctx context.Context, id int64) (int64, error) {
 	m := methodRenew
 	c.budget.deposit()
 	renewed := false

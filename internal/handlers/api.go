@@ -96,6 +96,8 @@ type Options struct {
 	Version string
 	// Logger takes the cause of internal errors (default: discarded).
 	Logger *slog.Logger
+	// Recorder keeps notes of every request (default: none are made).
+	Recorder Recorder
 	// Observer takes every finished request (default: none).
 	Observer Observer
 }

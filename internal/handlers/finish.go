@@ -74,6 +74,7 @@ func (c *call) timing() string {
 
 // problem turns the answer into application/problem+json.
 func (c *call) problem(e *problem.Error) {
+	c.noteProblem(e)
 	info := e.Code.Info()
 	c.status, c.etag, c.contentType = info.Status, 0, problemType
 	if c.route.compat && c.api.options.Compat != nil {

@@ -21,6 +21,7 @@ func (a *API) serve(rt *route) http.HandlerFunc {
 		c := a.newCall(w, r)
 		c.route = rt
 		c.id = requestID(r.Header)
+		c.note()
 		defer c.end()         //nolint:contextcheck // a call carries its request, and so its context
 		c.finish(a.handle(c)) //nolint:contextcheck // as above
 	}
@@ -44,6 +45,7 @@ func (a *API) handle(c *call) error {
 		return err
 	}
 	c.query.Common()
+	c.noteKey()
 	if c.query.Given("state") {
 		if err := c.needsAdmin(); err != nil {
 			return err
@@ -94,6 +96,7 @@ func (c *call) end() {
 
 // observe counts the call; how long one took whose caller chose that is not told.
 func (c *call) observe() {
+	c.noted()
 	o := c.api.options.Observer
 	if o == nil {
 		return

@@ -72,6 +72,7 @@ func newSession(c connection) *session {
 
 // serve reads until the socket ends, and then lets go of everything.
 func (s *session) serve() {
+	defer s.noted()
 	defer s.hub.leave(s.id)
 	s.mu.Lock()
 	s.writeLocked() // what was ready before there was a socket
@@ -83,6 +84,11 @@ func (s *session) serve() {
 	_ = s.socket.CloseNow() // whatever is left
 }
 
+func (s *session) noted() {
+	s.notes.AddSent(s.sent.Load())
+	s.notes.Done()
+}
+
 // readOne reads one message and acts on it; false when the socket is at its end.
 func (s *session) readOne() bool {
 	kind, message, err := s.socket.Read(context.Background()) //nolint:forbidigo // an upgraded request's context does not end with its peer
@@ -91,6 +97,9 @@ func (s *session) readOne() bool {
 		return false // the library has closed with 1009
 	case err != nil:
 		return false
+	}
+	s.notes.AddReceived(len(message))
+	switch {
 	case kind != websocket.MessageText:
 		s.close(&closing{websocket.StatusUnsupportedData, "messages are JSON text"})
 	case !utf8.Valid(message):
