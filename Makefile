@@ -11,6 +11,8 @@ GOLANGCI := $(BIN)/golangci-lint
 DEADCODE := $(BIN)/deadcode
 GOTEST := $(BIN)/gotest
 MODULES := . tests tools
+# Modules without code of ours: each pins an etcd to test with.
+ETCDS := $(wildcard tests/etcds/*)
 
 # Options of `go test` everywhere; a test that hangs says where. The race detector needs a C compiler.
 RACE := $(if $(shell command -v gcc || command -v clang),-race,)
@@ -44,7 +46,8 @@ unit: $(GOTEST) ## Each package by itself, with a real etcd inside the test proc
 	$(GOTEST) $(TESTFLAGS) ./...
 	cd tools && "$(CURDIR)/$(GOTEST)" $(TESTFLAGS) ./...
 
-integration: $(GOTEST) ## The built binary against real etcd processes, the README's tour, the container files
+integration: $(GOTEST) ## The built binary against real etcds of every version, the README's tour, the container files
+	tools/etcd-3.4 >/dev/null
 	cd tests && "$(CURDIR)/$(GOTEST)" $(TESTFLAGS) -p 1 ./...
 
 web: ## Check and test the TypeScript client (needs npm; an old Node.js is made good)
@@ -86,7 +89,7 @@ generated: ## Refuse generated files that differ from what makes them
 	@tools/unchanged go generate ./...
 
 tidy: ## Refuse a go.mod or go.sum that `go mod tidy` would change
-	@for module in $(MODULES); do (cd "$$module" && go mod tidy -diff); done
+	@for module in $(MODULES) $(ETCDS); do (cd "$$module" && go mod tidy -diff); done
 
 ##@ Housekeeping
 .PHONY: tools docs clean

@@ -23,6 +23,7 @@ type Config struct {
 	AllowedOrigins []string
 	AllowedHosts   []string
 	PublicURL      string
+	AdvertiseURL   string
 	InsecureNoAuth bool
 
 	LogFormat string

@@ -20,7 +20,7 @@ type door struct {
 	// read gives the configuration anew.
 	read func() (Config, error)
 	// changed is told after others may come in, or may do other things.
-	changed []func()
+	changed []func(context.Context)
 }
 
 // newDoor makes the door before a client; nil where nobody is asked who he is.
@@ -42,10 +42,10 @@ func (d *door) run(ctx context.Context) {
 	defer signal.Stop(hangups)
 	for ctx.Err() == nil {
 		working, stop := context.WithCancel(ctx)
-		stopped := make(chan struct{})
+		stopped, methods := make(chan struct{}), d.methods
 		go func() {
 			defer close(stopped)
-			d.methods.Run(working)
+			methods.Run(working)
 		}()
 		for waiting := true; waiting; {
 			select {
@@ -79,7 +79,7 @@ func (d *door) reload(ctx context.Context) bool {
 	d.methods = methods
 	d.gate.Replace(methods, policy)
 	for _, tell := range d.changed {
-		tell()
+		tell(ctx)
 	}
 	d.log.InfoContext(ctx, "auth and policy were read again; all else of the file needs a restart")
 	return true

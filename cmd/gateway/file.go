@@ -11,7 +11,7 @@ import (
 )
 
 // readFile reads the YAML file: one mapping, from option names to a plain value or a list of them, and the sections of
-// who may call.
+// who may call. A file that cannot be read at all gives nothing, and its faults.
 func readFile(path string) (given, access, []string) {
 	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
@@ -25,7 +25,7 @@ func readFile(path string) (given, access, []string) {
 		return nil, access{}, []string{path + ": holds more than one YAML document; use one"}
 	}
 	if len(parsed.Docs) == 0 || parsed.Docs[0].Body == nil {
-		return nil, access{}, nil // an empty file configures nothing
+		return given{}, access{}, nil // an empty file configures nothing
 	}
 	r := fileReader{path: path, found: given{}}
 	switch body := parsed.Docs[0].Body.(type) {

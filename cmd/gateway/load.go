@@ -50,7 +50,9 @@ func load(p process) (Config, error) {
 			c.sources[o.name] = s.source
 		}
 	}
-	faults = append(faults, c.validate(p.command.name)...)
+	if file != nil { // else what is missing may be in it
+		faults = append(faults, c.validate(p.command.name)...)
+	}
 	if len(faults) > 0 {
 		return Config{}, &usageError{faults: faults, see: "gateway help " + p.command.name}
 	}

@@ -95,6 +95,12 @@ func groups() []group {
 				at: func(c *Config) setting { return text{&c.PublicURL} },
 			},
 			{
+				name: "advertise-url", commands: gatewayCommands(), placeholder: "URL",
+				about: "What /v3/cluster/member/list tells as the client URL of every member, so that clients which look for members (Patroni, say) " +
+					"stay with the gateway. GET /v1/cluster shows the members' own. Empty: so does /v3.",
+				at: func(c *Config) setting { return text{&c.AdvertiseURL} },
+			},
+			{
 				name: "allowed-hosts", commands: gatewayCommands(), placeholder: "NAME,…",
 				about: "Names besides localhost, IP addresses and public-url's that a request's Host may hold.",
 				at:    func(c *Config) setting { return list{&c.AllowedHosts} },

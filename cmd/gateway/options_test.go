@@ -91,6 +91,21 @@ func TestEveryOptionActs(t *testing.T) {
 			g := dev(t, "--public-url=https://etcd.example/store")
 			wantContains(t, "a problem", call(t, nil, http.MethodGet, g.api+"/v1/kv/absent", "").body, "https://etcd.example/store/problems/key_not_found")
 		},
+		"advertise-url": func(t *testing.T) {
+			const list, url = `"clientURLs":["`, "https://etcd.example:8379"
+			g := dev(t, "--advertise-url="+url)
+			for _, version := range []string{"v3", "v3beta", "v3alpha"} {
+				a := call(t, nil, http.MethodPost, g.api+"/"+version+"/cluster/member/list", "{}")
+				wantContains(t, version, a.body, list+url+`"]`)
+			}
+			wantContains(t, "the native cluster", get200(t, g.api+"/v1/cluster"), `"client_urls":["`+g.etcd+`"]`)
+			g = dev(t)
+			a := call(t, nil, http.MethodPost, g.api+"/v3/cluster/member/list", "{}")
+			wantContains(t, "without it", a.body, list+g.etcd+`"]`)
+			for _, wrong := range []string{"etcd.example:8379", "https://etcd.example", "https://etcd.example:8379/", "https://u:p@etcd.example:1", "ftp://e:1"} {
+				wantUsage(t, []string{"dev", "--advertise-url=" + wrong}, "advertise-url: \""+wrong+"\" is not a client URL")
+			}
+		},
 		"allowed-hosts": func(t *testing.T) {
 			g := dev(t, "--allowed-hosts=etcd.example,other.example")
 			for host, want := range map[string]int{"etcd.example": 404, "other.example": 404, "foreign.example": 421} {

@@ -103,6 +103,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	defer hub.Close()
 	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
 		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
+		AdvertiseURL: c.AdvertiseURL,
 	})
 	if err != nil {
 		return err
@@ -122,6 +123,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	if door != nil {
 		options.Gate = door.gate
+		door.changed = append(door.changed, func(ctx context.Context) { v3.Rejudge(ctx, door.gate.Again) })
 	}
 	if !told.Idle() {
 		options.Recorder = &told.Recorder

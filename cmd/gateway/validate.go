@@ -116,6 +116,9 @@ func (v *validation) callers() {
 	if u := v.config.PublicURL; u != "" && !isWebURL(u) {
 		v.fault("public-url: %q is not a URL such as https://etcd.example or https://example.org/etcd", u)
 	}
+	if u := v.config.AdvertiseURL; u != "" && !isClientURL(u) {
+		v.fault("advertise-url: %q is not a client URL as members of etcd have them, such as https://etcd.example:8379", u)
+	}
 	for _, origin := range v.config.AllowedOrigins {
 		if u, err := url.Parse(origin); !isWebURL(origin) || err != nil || u.Path != "" {
 			v.fault("allowed-origins: %q is not an origin as browsers send it, such as https://app.example or http://localhost:3000", origin)
@@ -160,6 +163,12 @@ func (v *validation) logs() {
 		v.fault("otlp-endpoint: a URL such as http://127.0.0.1:4318 is needed, without a user, a query or a fragment; " +
 			"headers for the collector go in OTEL_EXPORTER_OTLP_HEADERS")
 	}
+}
+
+// isClientURL tells whether s is scheme, host and port, and nothing else.
+func isClientURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && isWebURL(s) && u.Hostname() != "" && u.Port() != "" && u.Path == ""
 }
 
 func (v *validation) dev() {

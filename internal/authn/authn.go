@@ -25,6 +25,9 @@ const (
 	KindNone Kind = "none"
 )
 
+// Kinds are all of them.
+func Kinds() []Kind { return []Kind{KindJWT, KindMTLS, KindEtcd, KindNone} }
+
 // Principal is who is calling, as one method knows it. It is immutable and shared between requests.
 type Principal struct {
 	Kind Kind

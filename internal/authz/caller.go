@@ -1,7 +1,9 @@
 package authz
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
@@ -118,4 +120,14 @@ func With(ctx context.Context, c *Caller) context.Context {
 func From(ctx context.Context) *Caller {
 	c, _ := ctx.Value(contextKey{}).(*Caller)
 	return c
+}
+
+// Owns tells whether a lease is the caller's, or he may see everybody's.
+func (c *Caller) Owns(lease int64) bool { return !c.tagged || c.tag.owns(lease) }
+
+// Same tells whether two judgements of one principal give him the same: namespace, grants and identity at etcd.
+func (c *Caller) Same(o *Caller) bool {
+	return c.Scope() == o.Scope() && slices.EqualFunc(c.grants, o.grants, func(a, b Grant) bool {
+		return a.Verbs == b.Verbs && bytes.Equal(a.Prefix, b.Prefix)
+	})
 }

@@ -11,7 +11,7 @@ import (
 
 // mine refuses a lease of somebody else the way etcd refuses one that does not exist.
 func (s *Store) mine(id int64) error {
-	if !s.caller.tagged || s.caller.tag.owns(id) {
+	if s.caller.Owns(id) {
 		return nil
 	}
 	return etcdclient.LeaseNotFound()

@@ -31,7 +31,7 @@ func parseTemplate(text string) (t template, err error) {
 	for {
 		literal, rest, found := strings.Cut(text, "{")
 		if strings.Contains(literal, "}") {
-			return t, errors.New("a } stands without its {")
+			return t, errors.New("a } stands without its {; placeholders are {name} and {claims.NAME}")
 		}
 		t.literals = append(t.literals, literal)
 		if !found {
@@ -39,7 +39,7 @@ func parseTemplate(text string) (t template, err error) {
 		}
 		field, rest, closed := strings.Cut(rest, "}")
 		if !closed {
-			return t, errors.New("a { is not closed")
+			return t, errors.New("a { is not closed; placeholders are {name} and {claims.NAME}")
 		}
 		if field != "name" && (!strings.HasPrefix(field, claimsDot) || field == claimsDot) {
 			return t, fmt.Errorf("{%s}: the placeholders are {name} and {claims.NAME}", field)

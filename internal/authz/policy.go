@@ -60,56 +60,92 @@ func NewPolicy(rules []Rule) (*Policy, error) {
 	p := &Policy{rules: make([]rule, 0, len(rules))}
 	var faults []error
 	tags := make(map[leaseTag]string)
-	for i, r := range rules {
+	for i := range rules {
+		r := &rules[i]
 		at := func(member string, err error) {
-			faults = append(faults, fmt.Errorf("policy[%d].%s: %w", i, member, err))
+			faults = append(faults, fmt.Errorf("policy[%d]%s: %w", i, member, err))
 		}
 		t, err := parseTemplate(r.Namespace)
 		if err != nil {
-			at("namespace", err)
-			continue
+			at(".namespace", err)
 		}
-		if err := r.check(at); err != nil {
-			at("when", err)
+		r.check(at)
+		if i > 0 && rules[i-1].When.everybody() {
+			at("", fmt.Errorf("policy[%d] fits everybody, so this is never reached; put it before, or say there under when whom it is for", i-1))
 		}
 		if t.static() && r.Namespace != "" {
 			tag := tagOf("namespace", r.Namespace)
 			if other, taken := tags[tag]; taken && other != r.Namespace {
-				at("namespace", fmt.Errorf("leases of %q and %q could not be told apart; rename one of them", r.Namespace, other))
+				at(".namespace", fmt.Errorf("leases of %q and %q could not be told apart; rename one of them", r.Namespace, other))
 			}
 			tags[tag] = r.Namespace
 		}
-		p.rules = append(p.rules, rule{Rule: r, index: i, namespace: t, rights: newRights(r.Grants)})
+		p.rules = append(p.rules, rule{Rule: *r, index: i, namespace: t, rights: newRights(r.Grants)})
 	}
 	return p, errors.Join(faults...)
 }
 
-func (r *Rule) check(at func(string, error)) error {
-	switch r.When.Kind {
-	case authn.KindJWT, authn.KindMTLS, authn.KindEtcd, authn.KindNone, "":
-	default:
-		return fmt.Errorf("kind %q: the kinds are %s, %s, %s and %s", r.When.Kind, authn.KindJWT, authn.KindMTLS, authn.KindEtcd, authn.KindNone)
-	}
+// check tells the faults of a rule by itself.
+func (r *Rule) check(at func(member string, err error)) {
+	r.When.check(at)
 	if len(r.Grants) == 0 {
-		at("grants", errors.New("a rule without grants lets its callers do nothing; leave the rule out, or grant something"))
+		at(".grants", errors.New("a rule without grants lets its callers do nothing; leave the rule out, or grant something"))
 	}
-	for i, g := range r.Grants {
-		switch {
-		case g.Verbs == 0:
-			at(fmt.Sprintf("grants[%d].verbs", i), fmt.Errorf("name at least one of %s", All))
-		case g.Verbs&Admin != 0 && len(g.Prefix) > 0:
-			at(fmt.Sprintf("grants[%d]", i), errors.New("admin is about the whole cluster: grant it without a prefix"))
-		case len(g.Prefix) > 0 && g.Prefix[0] == 0:
-			at(fmt.Sprintf("grants[%d].prefix", i), errors.New("keys that begin with NUL hold the gateway's own state"))
+	for i := range r.Grants {
+		r.Grants[i].check(func(member string, err error) { at(fmt.Sprintf(".grants[%d]%s", i, member), err) })
+	}
+	r.Limits.check(at)
+}
+
+func (w *When) check(at func(member string, err error)) {
+	if w.Kind != "" && !slices.Contains(authn.Kinds(), w.Kind) {
+		at(".when.kind", fmt.Errorf("%q is no kind; the kinds are %s, %s, %s, %s", w.Kind, authn.KindJWT, authn.KindMTLS, authn.KindEtcd, authn.KindNone))
+		return
+	}
+	if (len(w.Claims) > 0 || w.Issuer != "") && w.Kind != authn.KindJWT {
+		at(".when", errors.New("only callers with a JWT have an issuer and claims; say kind: jwt, or leave them out"))
+	}
+}
+
+// everybody tells whether it fits whoever there is.
+func (w *When) everybody() bool {
+	return w.Kind == "" && w.Issuer == "" && len(w.Names) == 0 && len(w.Claims) == 0
+}
+
+func (g *Grant) check(at func(member string, err error)) {
+	switch {
+	case g.Verbs == 0:
+		at(".verbs", fmt.Errorf("name at least one of %s", All))
+	case g.Verbs == All && len(g.Prefix) > 0:
+		at("", fmt.Errorf("admin, one of all, is about the whole cluster; leave the prefix out, or name the verbs: %s", All&^Admin))
+	case g.Verbs&Admin != 0 && len(g.Prefix) > 0:
+		at("", errors.New("admin is about the whole cluster; grant it in an entry of its own, without a prefix"))
+	}
+	if len(g.Prefix) > 0 && g.Prefix[0] == 0 {
+		at(".prefix", errors.New("keys that begin with NUL hold the gateway's own state; name a prefix of other keys"))
+	}
+}
+
+func (l *Limits) check(at func(member string, err error)) {
+	for _, one := range []struct {
+		name     string
+		negative bool
+	}{
+		{"requests_per_second", l.RequestsPerSecond < 0},
+		{"burst", l.Burst < 0},
+		{"concurrent", l.Concurrent < 0},
+		{"streams", l.Streams < 0},
+		{"watches", l.Watches < 0},
+		{"keys_per_request", l.KeysPerRequest < 0},
+		{"bytes_in_flight", l.BytesInFlight < 0},
+	} {
+		if one.negative {
+			at(".limits."+one.name, errors.New("it cannot be negative; leave it out for no bound"))
 		}
 	}
-	if (len(r.When.Claims) > 0 || r.When.Issuer != "") && r.When.Kind != authn.KindJWT {
-		return errors.New("issuer and claims are of callers with kind: jwt")
+	if l.Burst > 0 && l.RequestsPerSecond == 0 {
+		at(".limits.burst", errors.New("it is of requests_per_second, which is missing; give both, or leave it out"))
 	}
-	if l := r.Limits; l.RequestsPerSecond < 0 || min(l.Burst, l.Concurrent, l.Streams, l.Watches) < 0 || min(l.KeysPerRequest, l.BytesInFlight) < 0 {
-		at("limits", errors.New("a limit cannot be negative; leave it out for none"))
-	}
-	return nil
 }
 
 // find gives the first rule that fits.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+
+	"github.com/etcdrest/etcdrest/internal/authz"
 )
 
 // Options say how far a caller may go. The zero value works.
@@ -25,6 +27,9 @@ type Options struct {
 	PingInterval time.Duration
 	// MaxStreams bounds the calls that last (watches, keepalives, waits for a lock), default 10,000.
 	MaxStreams int
+	// AdvertiseURL is what clients that look for members are told as the client URL of each, so that they stay with the
+	// gateway; default: the members' own.
+	AdvertiseURL string
 }
 
 // Gateway serves /v3/, /v3beta/ and /v3alpha/. Make it with New; it is safe for concurrent use. Host, origin and the like are
@@ -36,6 +41,8 @@ type Gateway struct {
 
 	// lasting has room for the calls that may last.
 	lasting chan struct{}
+	// guests are the callers of those whom the door has named.
+	guests *guests
 	// stopping ends when the gateway drains: calls that last end with it.
 	stopping context.Context //nolint:containedctx // the life of the gateway itself, not of a call
 	stop     context.CancelFunc
@@ -55,7 +62,7 @@ func New(client grpc.ClientConnInterface, o Options) (*Gateway, error) {
 	setDefault(&o.WriteTimeout, 30*time.Second)
 	setDefault(&o.PingInterval, 30*time.Second)
 	setDefault(&o.MaxStreams, 10_000)
-	g := &Gateway{client: plain{client}, options: o, lasting: make(chan struct{}, o.MaxStreams)}
+	g := &Gateway{client: plain{guarded{client}}, options: o, lasting: make(chan struct{}, o.MaxStreams), guests: newGuests()}
 	g.stopping, g.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the gateway ends by Drain, not with a caller
 	g.closed, g.cut = context.WithCancel(context.Background())    //nolint:forbidigo // as above
 	return g, g.mount()
@@ -128,6 +135,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer context.AfterFunc(g.stopping, func() { cancel(errStopping) })() //nolint:contextcheck // the gateway's life, not the call's
+		defer g.guests.enter(authz.From(ctx), cancel)()                       //nolint:contextcheck // the credentials' life, not the call's
 	}
 	r = r.WithContext(ctx) //nolint:contextcheck // it is the request's
 	if bidirectional[r.URL.Path] {

@@ -34,6 +34,12 @@ func start(t testing.TB, o compat.Options) *gateway {
 
 func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
 	t.Helper()
+	return startBehind(t, etcd, nil, o, adjust...)
+}
+
+// startBehind is startOn behind a gate that knows the callers.
+func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) handlers.Gate, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+	t.Helper()
 	config := etcdclient.Config{Endpoints: []string{etcd.Endpoint()}}
 	for _, f := range adjust {
 		f(&config)
@@ -51,7 +57,11 @@ func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...f
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := handlers.New(client, handlers.Options{Compat: v3})
+	doors := handlers.Options{Compat: v3}
+	if gate != nil {
+		doors.Gate = gate(client)
+	}
+	api, err := handlers.New(client, doors)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,10 @@ func (g *Gateway) mount() error {
 	for _, register := range []func() error{
 		func() error { return gw.RegisterKVHandlerClient(ctx, g.mux, pb.NewKVClient(g.client)) },
 		func() error { return gw.RegisterLeaseHandlerClient(ctx, g.mux, pb.NewLeaseClient(g.client)) },
-		func() error { return gw.RegisterClusterHandlerClient(ctx, g.mux, pb.NewClusterClient(g.client)) },
+		func() error {
+			members := advertised{ClusterClient: pb.NewClusterClient(g.client), url: g.options.AdvertiseURL}
+			return gw.RegisterClusterHandlerClient(ctx, g.mux, members)
+		},
 		func() error {
 			return gw.RegisterMaintenanceHandlerClient(ctx, g.mux, pb.NewMaintenanceClient(g.client))
 		},

@@ -33,8 +33,9 @@ func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(maxMessage)
 	s := &socket{conn: conn, timeout: g.options.WriteTimeout}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
-	defer context.AfterFunc(g.stopping, func() { cancel(errStopping) })() //nolint:contextcheck // the gateway's life, not the socket's
-	defer context.AfterFunc(g.closed, func() { _ = conn.CloseNow() })()   //nolint:contextcheck // as above
+	defer context.AfterFunc(g.stopping, func() { cancel(errStopping) })()           //nolint:contextcheck // the gateway's life, not the socket's
+	defer context.AfterFunc(r.Context(), func() { endWith(r.Context(), cancel) })() //nolint:contextcheck // the request's life is what it is about
+	defer context.AfterFunc(g.closed, func() { _ = conn.CloseNow() })()             //nolint:contextcheck // as above
 	body, feed := io.Pipe()
 	var parts sync.WaitGroup
 	parts.Go(func() { s.read(feed, cancel) }) //nolint:contextcheck // a read that is cancelled drops the socket without a word
@@ -46,6 +47,13 @@ func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
 	s.end(out.failed)
 	cancel(nil)
 	parts.Wait()
+}
+
+// endWith ends the socket when its caller may not stay; that the request is over says nothing.
+func endWith(ctx context.Context, end context.CancelCauseFunc) {
+	if cause, ok := context.Cause(ctx).(interface{ GRPCStatus() *status.Status }); ok {
+		end(cause.GRPCStatus().Err())
+	}
 }
 
 const bearer = "Bearer"

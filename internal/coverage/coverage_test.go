@@ -59,9 +59,9 @@ type seen struct {
 	method
 	rpc
 
-	// route is the native route that was taken, asked the RPCs that etcd was asked then.
-	route string
-	asked []string
+	// route is the native route that was taken, with the parameters that were used; asked are the RPCs that etcd was asked.
+	route, parameters string
+	asked             []string
 }
 
 // TestGeneratedCoverage calls every RPC of etcd natively and through /v3, sees what etcd is asked, and makes the page of it.
@@ -126,7 +126,7 @@ func (s *stage) show(m method, r rpc) seen {
 	} else if len(m.paths) > 0 {
 		t.Errorf("%s: nothing calls %s", r.name, m.paths[0])
 	}
-	return seen{method: m, rpc: r, route: taken[0], asked: asked}
+	return seen{method: m, rpc: r, route: taken[0], parameters: parameters(q.path), asked: asked}
 }
 
 // showV3 makes the calls of /v3: each of the paths asks etcd that RPC, and no other.
@@ -145,6 +145,16 @@ func (s *stage) showV3(g *gateway, m method, r rpc, prepare func(*stage)) {
 			s.t.Errorf("%s by POST %s: etcd was asked %v, want just that", r.name, path, asked)
 		}
 	}
+}
+
+// parameters names those of a path, without their values.
+func parameters(path string) string {
+	_, query, found := strings.Cut(path, "?")
+	if !found {
+		return ""
+	}
+	name, _, _ := strings.Cut(query, "=")
+	return "?" + name + "="
 }
 
 func orOK(status int) int {
@@ -210,7 +220,7 @@ and make the call is checked as well.
 			}
 			asked += fmt.Sprintf(" [%d]", slices.Index(notes, v.instead)+1)
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s |\n", name, v.route, asked, codes(v.paths), codes(strings.Fields(v.tested)), codes(strings.Fields(v.v3Tested)))
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s |\n", name, v.route+v.parameters, asked, codes(v.paths), codes(strings.Fields(v.tested)), codes(strings.Fields(v.v3Tested)))
 	}
 	for i, note := range notes {
 		fmt.Fprintf(&b, "\n[%d] %s.\n", i+1, note)

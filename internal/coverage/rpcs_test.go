@@ -211,7 +211,7 @@ func rpcs() []rpc {
 			v3: says(`{"name":%q}`, b64("e")), v3Tested: life,
 		},
 		{
-			name: "Election/Observe", v3Tested: "internal/compat.TestStreamsAreTheSame", tested: "internal/stream.TestRangesThatAreWatched", before: (*stage).leader, native: sends("GET", "/v1/watch?prefix=e/", ""), lines: 1, instead: byKeys,
+			name: "Election/Observe", v3Tested: "internal/compat.TestStreamsAreTheSame", tested: "internal/stream.TestAnElectionHasABoundedNumberOfCandidates", before: (*stage).leader, native: sends("GET", "/v1/watch?election=e", ""), lines: 1, instead: byKeys,
 			v3: says(`{"name":%q}`, b64("e")),
 		},
 		{

@@ -231,9 +231,6 @@ func (t *txnWalk) write(op trail.Op, wrote bool) {
 // header is of every answer.
 type header interface{ GetHeader() *pb.ResponseHeader }
 
-// renewing marks a context whose renewals are told by the one who asked.
-type renewing struct{}
-
 // auditedStream is a caller's own stream that renews leases: each answer is a renewal that happened.
 type auditedStream struct {
 	grpc.ClientStream

@@ -28,6 +28,7 @@ type conn struct {
 	inFlight atomic.Int64           // calls and streams under way
 	used     atomic.Bool            // something was sent since the last check
 	stale    atomic.Bool            // what is known of the cluster is to be asked again
+	stranger atomic.Bool            // the member does not tell its status without a token
 	member   atomic.Pointer[member] // who is behind it; never nil
 	lastErr  atomic.Pointer[string] // why it is not up
 	kick     chan struct{}          // wakes the supervisor; capacity 1, never closed

@@ -1,6 +1,7 @@
 package etcdclient
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -147,6 +148,21 @@ var knownByText = func() map[string]*known {
 }()
 
 var textLeaseNotFound = status.Convert(rpctypes.ErrGRPCLeaseNotFound).Message()
+
+// contextStatus gives the end of a context in a server its code: etcd 3.4 sends it as Unknown.
+func contextStatus(s *status.Status) *status.Status {
+	if s.Code() != codes.Unknown {
+		return s
+	}
+	switch s.Message() {
+	case context.DeadlineExceeded.Error():
+		return status.New(codes.DeadlineExceeded, s.Message())
+	case context.Canceled.Error():
+		return status.New(codes.Canceled, s.Message())
+	default:
+		return s
+	}
+}
 
 // byCode is for texts that are not known.
 func byCode(code codes.Code) known {

@@ -26,3 +26,14 @@ func RangeLanes(c *Client) (lanes, waiting int) {
 	}
 	return len(c.ranges.lanes), waiting
 }
+
+// WaitingRenewals is how many renewals of a lease are waited for.
+func WaitingRenewals(c *Client, id int64) int {
+	s := c.keepAlives.streams[id&(leaseStreams-1)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.byID[id]; l != nil {
+		return len(l.once)
+	}
+	return 0
+}

@@ -67,7 +67,11 @@ func newKeepAlives(c *Client) *keepAlives {
 func (k *keepAlives) count() (n int) {
 	for _, s := range k.streams {
 		s.mu.Lock()
-		n += len(s.byID)
+		for _, l := range s.byID {
+			if len(l.keepers) > 0 {
+				n++
+			}
+		}
 		s.mu.Unlock()
 	}
 	return n
@@ -78,9 +82,10 @@ type keptLease struct {
 	id      int64
 	ttl     time.Duration
 	keepers map[*KeepAlive]struct{}
-	due     time.Time // when to renew it; while it is being renewed, when to expect the answer at the latest
-	sent    time.Time // when it was renewed, while there is no answer
-	at      int       // its place in the heap
+	once    []*renewal // that wait for it to be renewed
+	due     time.Time  // when to renew it; while it is being renewed, when to expect the answer at the latest
+	sent    time.Time  // when it was renewed, while there is no answer
+	at      int        // its place in the heap
 }
 
 // third is how often the lease is renewed, and how long an answer may take.

@@ -2,8 +2,6 @@ package etcdclient
 
 import (
 	"context"
-	"errors"
-	"io"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
@@ -75,64 +73,6 @@ func (c *Client) Leases(ctx context.Context) ([]int64, wire.Header, error) {
 		ids = append(ids, l.GetID())
 	}
 	return ids, headerOf(r.GetHeader()), nil
-}
-
-// LeaseKeepAliveOnce renews the lease and gives the seconds it has from now. An unknown lease is ErrLeaseNotFound. Renewing
-// twice is renewing once, so it is repeated like a read.
-func (c *Client) LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error) {
-	a, err := audited(ctx, c, methodRenew, &pb.LeaseKeepAliveRequest{ID: id}, func() (*pb.LeaseKeepAliveResponse, error) {
-		ttl, err := c.renew(context.WithValue(ctx, renewing{}, true), id)
-		return &pb.LeaseKeepAliveResponse{ID: id, TTL: ttl}, err
-	})
-	return a.GetTTL(), err
-}
-
-func (c *Client) renew(ctx context.Context, id int64) (int64, error) {
-	m := methodRenew
-	c.budget.deposit()
-	renewed := false
-	for n := 1; ; n++ {
-		ttl, err := c.keepAlive(ctx, id)
-		if err == nil {
-			return ttl, nil
-		}
-		e, ok := errors.AsType[*Error](err)
-		if !ok {
-			return 0, err
-		}
-		reason := c.reasonToRepeat(m, e, n)
-		switch {
-		case reason == retryToken && !renewed && c.identity.renewable():
-			renewed = true
-		case reason == "" || reason == retryToken || !c.backOff(ctx, n):
-			return 0, e
-		}
-		c.metrics.retried(m, reason)
-	}
-}
-
-func (c *Client) keepAlive(ctx context.Context, id int64) (int64, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s, err := pb.NewLeaseClient(c).LeaseKeepAlive(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := s.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
-	}
-	_ = s.CloseSend() // it fails only when the stream has ended, and then Recv says why
-	r, err := s.Recv()
-	m := methodRenew
-	switch {
-	case errors.Is(err, io.EOF):
-		return 0, fromStatus(m, errEndedEarly, true, false, 0)
-	case err != nil:
-		return 0, err
-	case r.GetTTL() <= 0:
-		return 0, errLeaseNotFound(m)
-	}
-	return r.GetTTL(), nil
 }
 
 // errLeaseNotFound is etcd's error where etcd says the same with a time to live.

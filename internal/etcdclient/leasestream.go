@@ -60,22 +60,31 @@ func (s *leaseStream) wake() {
 func (s *leaseStream) begin(a *KeepAlive, id, ttl int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.running {
-		if !s.client.pool.run(s.run) {
-			return false
-		}
-		s.running = true
+	if !s.startLocked() {
+		return false
 	}
-	l := s.byID[id]
-	if l == nil {
-		l = &keptLease{id: id, ttl: seconds(ttl), keepers: make(map[*KeepAlive]struct{}), due: time.Now()}
-		s.byID[id] = l
-		heap.Push(&s.due, l)
-	}
+	l := s.leaseLocked(id, seconds(ttl))
 	l.keepers[a] = struct{}{}
 	a.lease = l
 	s.wake()
 	return true
+}
+
+// startLocked has run going; false when the client is closed.
+func (s *leaseStream) startLocked() bool {
+	s.running = s.running || s.client.pool.run(s.run)
+	return s.running
+}
+
+// leaseLocked gives the lease of that id; one that is new is due.
+func (s *leaseStream) leaseLocked(id int64, ttl time.Duration) *keptLease {
+	l := s.byID[id]
+	if l == nil {
+		l = &keptLease{id: id, ttl: ttl, keepers: make(map[*KeepAlive]struct{}), due: time.Now()}
+		s.byID[id] = l
+		heap.Push(&s.due, l)
+	}
+	return l
 }
 
 // leaveLocked takes one off; the last takes the lease along.
@@ -86,7 +95,11 @@ func (s *leaseStream) leaveLocked(a *KeepAlive) {
 	}
 	a.lease = nil
 	delete(l.keepers, a)
-	if len(l.keepers) == 0 {
+	s.dropUnwantedLocked(l)
+}
+
+func (s *leaseStream) dropUnwantedLocked(l *keptLease) {
+	if len(l.keepers)+len(l.once) == 0 {
 		s.dropLocked(l)
 	}
 }
@@ -109,6 +122,9 @@ func (s *leaseStream) lost(id int64, err *Error) {
 	for a := range l.keepers {
 		a.lease = nil
 		keepers = append(keepers, a)
+	}
+	for _, o := range l.once {
+		o.end(0, err)
 	}
 	s.dropLocked(l)
 	s.mu.Unlock()
@@ -180,7 +196,7 @@ func (s *leaseStream) serve(ctx context.Context) *Error {
 	err = s.read(inner)
 	inner.stop()
 	writing.Wait()
-	if time.Since(opened) > stable {
+	if idle || time.Since(opened) > stable {
 		s.failures = 0
 	}
 	if idle {
@@ -222,6 +238,7 @@ func (s *leaseStream) answered(id int64, ttl time.Duration) {
 		l.ttl, l.sent = ttl, time.Time{}
 		l.due = from.Add(third - rand.N(third/4)) //nolint:gosec // jitter needs no secrecy
 		heap.Fix(&s.due, l.at)
+		s.renewedLocked(l, ttl)
 	}
 	s.wake() // another may be renewed
 }
@@ -249,6 +266,7 @@ func (s *leaseStream) failed(err *Error) {
 			heap.Fix(&s.due, l.at)
 		}
 	}
+	s.failedOnceLocked(err, len(refused) == 0)
 	s.mu.Unlock()
 	for _, id := range refused {
 		s.lost(id, err)
@@ -308,6 +326,9 @@ func (s *leaseStream) outgoing(now time.Time) (ids []int64, wait time.Duration, 
 		default:
 			s.order = append(s.order, l.id)
 			ids = append(ids, l.id)
+			for _, o := range l.once {
+				o.sent = true
+			}
 		}
 		l.sent, l.due = now, now.Add(min(l.third(), patience))
 		heap.Fix(&s.due, l.at)

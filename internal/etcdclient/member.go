@@ -43,6 +43,22 @@ const (
 	calm = 10 * time.Second
 )
 
+// runs takes in what the member runs. With another version than before it is asked anew what it has: members are upgraded, one by
+// one, under the same id.
+func (m *member) runs(version string) {
+	if former := m.version.Swap(&version); former != nil && *former == version {
+		return
+	}
+	switch r := parseRelease(version); {
+	case !r.known():
+		m.streams.Store(streamsUnknown)
+	case r.since(hasRangeStream):
+		m.streams.Store(streamsYes)
+	default:
+		m.streams.Store(streamsNo)
+	}
+}
+
 // fail sets the member aside; it reports whether it was not so before.
 func (m *member) fail(now time.Time) bool {
 	m.mu.Lock()

@@ -16,7 +16,7 @@ import (
 )
 
 // pool is the connections to a cluster: who is behind them, who of them is well, and which is to take the next call. It
-// knows nothing of identities: whoever calls brings a token along.
+// knows nothing of identities: whoever calls brings a token along, and the pool's own questions borrow one that was accepted.
 type pool struct {
 	config Config
 	log    *slog.Logger
@@ -26,6 +26,7 @@ type pool struct {
 	term    atomic.Uint64 // the highest raft term seen
 	cluster atomic.Uint64
 	lastErr atomic.Pointer[string] // the last connection error of any connection
+	shown   atomic.Pointer[token]  // one that etcd has accepted; nil while there is none
 
 	mu      sync.Mutex
 	members map[uint64]*member
@@ -159,6 +160,13 @@ func (p *pool) change() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.signal
+}
+
+// accepted notes a token that a call went well with. Members that would not tell a stranger who they are are asked again.
+func (p *pool) accepted(t *token) {
+	if t.value != "" && p.shown.Load() == nil && p.shown.CompareAndSwap(nil, t) {
+		p.each((*conn).wake)
+	}
 }
 
 func (p *pool) memberOf(id uint64) *member {

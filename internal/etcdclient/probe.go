@@ -59,6 +59,9 @@ func (c *conn) inspect(ctx context.Context) bool {
 			c.status(ctx)
 		}
 		return true
+	case c.stranger.Load() && c.pool.shown.Load() != nil:
+		c.status(ctx)
+		return true
 	case c.stale.Swap(false):
 		c.status(ctx)
 		return true
@@ -93,7 +96,7 @@ func (c *conn) status(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, c.pool.config.HealthTimeout)
 	defer cancel()
 	a := new(attempt)
-	s, err := pb.NewMaintenanceClient(c.cc).Status(context.WithValue(ctx, attemptKey{}, a), &pb.StatusRequest{})
+	s, err := c.askStatus(context.WithValue(ctx, attemptKey{}, a))
 	if err != nil {
 		if !a.replied.Load() {
 			return "connected, but the member does not answer: " + status.Convert(err).Message()
@@ -104,6 +107,22 @@ func (c *conn) status(ctx context.Context) string {
 		return "" // something in front of etcd may not pass this call on; the connection works
 	}
 	return c.learn(s)
+}
+
+// askStatus asks for the status, by the pool's token if it has one: with authentication on, etcd tells no stranger since 3.4.42, 3.5.28
+// and 3.6.9.
+func (c *conn) askStatus(ctx context.Context) (*pb.StatusResponse, error) {
+	shown := c.pool.shown.Load()
+	if shown != nil {
+		ctx = shown.outgoing(ctx)
+	}
+	s, err := pb.NewMaintenanceClient(c.cc).Status(ctx, &pb.StatusRequest{})
+	refused := err != nil && fromStatus(methodStatus, err, true, true, 0).follow == followRenew
+	c.stranger.Store(refused)
+	if refused && shown != nil {
+		c.pool.shown.CompareAndSwap(shown, nil)
+	}
+	return s, err
 }
 
 // learn takes in a member's status.
@@ -119,13 +138,9 @@ func (c *conn) learn(s *pb.StatusResponse) string {
 	if h.MemberID == 0 {
 		m = c.member.Load()
 	}
-	version := s.GetVersion()
-	m.version.Store(&version)
+	m.runs(s.GetVersion())
 	if m.learner.Swap(s.GetIsLearner()) && !s.GetIsLearner() {
 		c.pool.changed()
-	}
-	if m.streams.Load() == streamsUnknown && version != "" {
-		m.streams.Store(streamsByVersion(version))
 	}
 	c.member.Store(m)
 	switch {
@@ -137,25 +152,12 @@ func (c *conn) learn(s *pb.StatusResponse) string {
 	return ""
 }
 
-// streamsByVersion says whether that version of etcd has RangeStream: 3.7 brought it.
-func streamsByVersion(version string) int32 {
-	v, ok := parseVersion(version)
-	switch {
-	case !ok:
-		return streamsUnknown
-	case v[0] > 3 || v[0] == 3 && v[1] >= 7:
-		return streamsYes
-	default:
-		return streamsNo
-	}
-}
-
 // reprobe puts a member that was set aside back to work when it has a leader and says that it serves.
 func (c *conn) reprobe(ctx context.Context, m *member) {
 	ctx, cancel := context.WithTimeout(ctx, c.pool.config.HealthTimeout)
 	defer cancel()
 	a := new(attempt)
-	s, err := pb.NewMaintenanceClient(c.cc).Status(context.WithValue(ctx, attemptKey{}, a), &pb.StatusRequest{})
+	s, err := c.askStatus(context.WithValue(ctx, attemptKey{}, a))
 	if err != nil && !a.replied.Load() && c.cc.GetState() == connectivity.Ready && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		m.silent.Store(true) // whatever it was set aside for
 		c.pool.evict(m, c)

@@ -31,10 +31,17 @@ func (c *Client) RangeStream(ctx context.Context, r *wire.RangeRequest) (*RangeS
 	return c.rangeStreamIn(ctx, r, nil)
 }
 
-// HasRangeStream says whether RangeStream can be expected to work. While nothing is known of the members it is true.
+// HasRangeStream says whether RangeStream can be expected to work. While nothing is known of the members it is true. Connections that
+// have carried calls know who is behind them; those for large answers may have none yet, and those for small ones do not learn it from
+// a RangeStream that fails.
 func (c *Client) HasRangeStream() bool {
+	return mayStreamOver(c.pool.conns[classUnary]) && mayStreamOver(c.pool.conns[methodRangeStream.class])
+}
+
+// mayStreamOver says whether one of the connections may have RangeStream, or none is connected.
+func mayStreamOver(conns []*conn) bool {
 	seen := false
-	for _, conn := range c.pool.conns[classUnary] {
+	for _, conn := range conns {
 		if !conn.up.Load() {
 			continue
 		}

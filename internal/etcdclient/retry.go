@@ -90,6 +90,10 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 func (c *Client) try(
 	ctx context.Context, m *method, conn *conn, t *token, request, answer any, size int, opts []grpc.CallOption, n int,
 ) (failure *Error) {
+	runs := conn.member.Load().release()
+	if m.unseen && !runs.has(m) {
+		return errLacks(m, runs)
+	}
 	a := new(attempt)
 	actx, ended := c.traced(t.outgoing(context.WithValue(ctx, attemptKey{}, a)), m, conn, n)
 	if ended != nil {
@@ -106,13 +110,19 @@ func (c *Client) try(
 		}
 	}
 	conn.begin(a)
-	err := conn.cc.Invoke(actx, m.full, request, answer, opts...)
+	err := conn.confirm(actx, m)
+	if err == nil {
+		err = conn.cc.Invoke(actx, m.full, request, answer, opts...)
+	}
 	conn.end(a)
 	if err == nil {
 		conn.observe(answer)
+		c.pool.accepted(t)
 		return nil
 	}
-	return c.failed(ctx, actx, m, a, err, size)
+	e := c.failed(ctx, actx, m, a, err, size)
+	e.explainLack(m, runs)
+	return e
 }
 
 // asError gives an error that is nil when e is.
@@ -126,7 +136,8 @@ func asError(e *Error) error {
 // failed finds out why an attempt failed: the caller left, the attempt's own time or member did, or etcd said so.
 func (c *Client) failed(ctx, actx context.Context, m *method, a *attempt, err error, size int) *Error {
 	sent, replied := a.sent.Load(), a.replied.Load()
-	s := status.Convert(err)
+	s := contextStatus(status.Convert(err))
+	err = s.Err()
 	code := s.Code()
 	_, isKnown := knownByText[s.Message()]
 	if (code == codes.Canceled || code == codes.DeadlineExceeded) && !isKnown {

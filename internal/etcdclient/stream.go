@@ -24,7 +24,7 @@ import (
 func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, full string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	m := lookup(full, nil)
 	auditor := c.pool.config.Auditor
-	if m != methodRenew || auditor == nil || !m.told(ctx) || ctx.Value(renewing{}) != nil {
+	if m != methodRenew || auditor == nil || !m.told(ctx) {
 		auditor = nil
 	} else if err := auditor.Ready(); err != nil {
 		return nil, errNotRecorded(m, err)

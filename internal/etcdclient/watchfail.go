@@ -2,7 +2,6 @@ package etcdclient
 
 import (
 	"strconv"
-	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -34,13 +33,21 @@ func (c *Client) refusal(e *Error) bool {
 	}
 }
 
-// cancelReason is why etcd ended a watch.
-func cancelReason(r *wire.WatchResponse) *Error {
+// cancelReason is why etcd ended a watch; from is the release that did.
+func cancelReason(r *wire.WatchResponse, from release) *Error {
 	if r.CompactRevision == 0 {
 		return FromReason(r.CancelReason)
 	}
+	if !from.keepsCompacted() {
+		return errCompacted(r.CompactRevision + 1)
+	}
+	return errCompacted(r.CompactRevision)
+}
+
+// errCompacted is a watch whose start is gone; begins is the first revision that there is all of.
+func errCompacted(begins int64) *Error {
 	e := FromReason(rpctypes.ErrCompacted.Error())
-	e.CompactRevision = r.CompactRevision
+	e.CompactRevision = begins
 	return e
 }
 
@@ -86,42 +93,4 @@ func resumeReason(e *Error) string {
 	default:
 		return resumeServer
 	}
-}
-
-// trustsProgress says that a progress of the member comes after the events that it covers, which is so from etcd 3.4.31
-// and 3.5.13 on. Of an unknown version it is not known.
-func trustsProgress(m *member) bool {
-	text := m.version.Load()
-	if text == nil {
-		return false
-	}
-	v, ok := parseVersion(*text)
-	switch {
-	case !ok:
-		return false
-	case v[0] == 3 && v[1] == 4:
-		return v[2] >= 31
-	case v[0] == 3 && v[1] == 5:
-		return v[2] >= 13
-	default:
-		return v[0] > 3 || v[0] == 3 && v[1] > 5
-	}
-}
-
-// parseVersion reads major, minor and patch.
-func parseVersion(text string) (v [3]int, ok bool) {
-	text, _, _ = strings.Cut(text, "-")
-	text, _, _ = strings.Cut(text, "+")
-	parts := strings.Split(text, ".")
-	if len(parts) < 2 {
-		return v, false
-	}
-	for i, part := range parts[:min(len(parts), len(v))] {
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			return v, false
-		}
-		v[i] = n
-	}
-	return v, true
 }

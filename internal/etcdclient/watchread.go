@@ -1,9 +1,12 @@
 package etcdclient
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -11,7 +14,7 @@ import (
 const allWatches = -1
 
 // take handles one answer. An error is the stream's end.
-func (s *watchStream) take(inner *stream, f *frame) *Error {
+func (s *watchStream) take(ctx context.Context, inner *stream, f *frame) *Error {
 	r, err := wire.ParseWatch(f.buffer.ReadOnlyData(), nil)
 	if err != nil {
 		return errCorrupt(methodWatch, err)
@@ -19,7 +22,7 @@ func (s *watchStream) take(inner *stream, f *frame) *Error {
 	inner.conn.note(r.Header)
 	switch {
 	case r.Created:
-		s.created(inner, &r)
+		return s.created(ctx, inner, &r)
 	case r.WatchID == allWatches:
 		s.progress(r.Header.Revision)
 	default:
@@ -55,19 +58,55 @@ func (s *watchStream) deliver(inner *stream, w *Watch, r *wire.WatchResponse) *E
 	return nil
 }
 
-// created handles the answer to a request to watch.
-func (s *watchStream) created(inner *stream, r *wire.WatchResponse) {
+// created handles the answer to a request to watch. An error is the stream's end.
+func (s *watchStream) created(ctx context.Context, inner *stream, r *wire.WatchResponse) *Error {
 	w := s.answered(r)
 	switch {
 	case w == nil: // stopped meanwhile
 	case r.Canceled:
 		s.canceled(inner, w, r)
-	case w.certain && !s.trusted:
+	case w.certain && !s.release.certifies():
 		s.hub.end(w, errUncertain())
 	default:
+		if err := s.whole(ctx, w, r.Header.Revision); err != nil {
+			return err
+		}
 		w.refusals = 0
-		w.watcher.Created()
+		if s.hub.live(w) {
+			w.watcher.Created()
+		}
 	}
+	return nil
+}
+
+// wholeWithin bounds the question whether a start is there.
+const wholeWithin = 2 * time.Second
+
+// whole ends a watch that begins where the member may have lost something: at the revision of a compaction, where old releases
+// forget deletions and say nothing. The stream waits for the answer meanwhile, so that nothing is delivered before; a start that the
+// member has not reached needs no look at its history. An error is the stream's end.
+func (s *watchStream) whole(ctx context.Context, w *Watch, reached int64) *Error {
+	start := w.revisions.next
+	if s.release.keepsCompacted() || start > reached || start <= 1 {
+		return nil
+	}
+	key := w.request.Key
+	if len(key) == 0 { // the first there can be, to a watch
+		key = []byte{0}
+	}
+	ctx, cancel := context.WithTimeout(ctx, wholeWithin)
+	defer cancel()
+	answer, err := s.hub.client.Range(ctx, &wire.RangeRequest{Key: key, Revision: start - 1, CountOnly: true})
+	if err == nil {
+		answer.Free()
+		return nil
+	}
+	e, _ := errors.AsType[*Error](err) // all of the client's are
+	if e.problem == problem.Compacted {
+		s.hub.end(w, errCompacted(start+1))
+		return nil
+	}
+	return e
 }
 
 // answered finds the watch that a creation answers, nil when it was stopped: etcd answers in the order in which it was
@@ -104,7 +143,7 @@ func (s *watchStream) answered(r *wire.WatchResponse) *Watch {
 
 // canceled handles that etcd ended a watch, or refused it.
 func (s *watchStream) canceled(inner *stream, w *Watch, r *wire.WatchResponse) {
-	err := cancelReason(r)
+	err := cancelReason(r, s.release)
 	identity := s.hub.client.identity
 	if s.proven() {
 		w.failures = 0
@@ -146,7 +185,7 @@ func (s *watchStream) progress(revision int64) {
 
 // certify passes progress on, unless it is not to be trusted or says less than what was delivered.
 func (s *watchStream) certify(w *Watch, revision int64) {
-	if s.trusted && w.revisions.reach(revision) {
+	if s.release.certifies() && w.revisions.reach(revision) {
 		w.watcher.Progress(revision)
 	}
 }

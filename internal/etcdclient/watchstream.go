@@ -26,7 +26,7 @@ type watchStream struct {
 	retired bool               // no watch joins any more, and run ends
 	cancel  context.CancelFunc // ends run; nil before it has begun
 	inner   *stream            // nil while none is open
-	trusted bool               // the member's progress is to be trusted
+	release release            // what the member of the open stream runs
 	byID    map[int64]*Watch   // those that etcd was asked for
 	sent    []int64            // the ids that etcd has not answered, in the order in which it will
 	cancels []int64            // the ids to cancel
@@ -179,7 +179,7 @@ func (s *watchStream) serve(ctx context.Context) *Error {
 	var writing sync.WaitGroup
 	if s.opened(inner) {
 		writing.Go(func() { s.write(inner) })
-		err = s.read(inner)
+		err = s.read(ctx, inner)
 	}
 	inner.stop()
 	writing.Wait()
@@ -200,7 +200,7 @@ func (s *watchStream) opened(inner *stream) bool {
 	if s.retired {
 		return false
 	}
-	s.inner, s.trusted = inner, trustsProgress(inner.conn.member.Load())
+	s.inner, s.release = inner, inner.conn.member.Load().release()
 	return true
 }
 
@@ -238,14 +238,14 @@ func (s *watchStream) lost(err *Error) {
 }
 
 // read hands out what comes until the stream ends.
-func (s *watchStream) read(inner *stream) *Error {
+func (s *watchStream) read(ctx context.Context, inner *stream) *Error {
 	var f frame
 	defer f.free()
 	for {
 		if err := inner.RecvMsg(&f); err != nil {
 			return streamEnd(methodWatch, err)
 		}
-		if err := s.take(inner, &f); err != nil {
+		if err := s.take(ctx, inner, &f); err != nil {
 			return err
 		}
 		f.free()

@@ -99,7 +99,7 @@ func (s *watchStream) progressLocked(now time.Time) (ask bool, wait time.Duratio
 	}
 	due := s.lastAsk.Add(progressPause)
 	switch {
-	case !s.trusted || !asks && !asked:
+	case !s.release.certifies() || !asks && !asked:
 		s.asked = time.Time{} // those who asked have left
 		return false, noHurry
 	case !s.asked.IsZero():

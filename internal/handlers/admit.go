@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
@@ -13,13 +14,17 @@ import (
 // admit finds out who calls and what he may do, before anything else is read of the request. What concerns the keys is
 // judged by the store that the call works on from then on (authz.Store).
 func (a *API) admit(c *call) error {
-	if a.options.Gate == nil || c.route.open || c.route.login || c.route.unserved {
+	if a.options.Gate == nil || c.route.open || c.route.login || c.route.unserved || a.logsIn(c) {
 		return nil
 	}
 	if len(c.r.Header["Authorization"]) > 1 {
 		return a.challenge(c, problem.New(problem.Unauthenticated, "the request has more than one Authorization header").AtParameter("Authorization"))
 	}
-	caller, err := a.options.Gate.Admit(c.ctx(), credentials(c.r))
+	shown := credentials(c.r)
+	if c.route.compat && shown.Authorization == "" {
+		shown.Authorization = offeredToken(c.r.Header)
+	}
+	caller, err := a.options.Gate.Admit(c.ctx(), shown)
 	if err != nil {
 		return a.challenge(c, err)
 	}
@@ -45,6 +50,27 @@ func (c *call) become(caller *authz.Caller) {
 	c.store = observed{Store: store, epoch: c.api.epoch}
 	c.r = c.r.WithContext(authz.With(c.r.Context(), caller))
 	c.received = c.r
+}
+
+// logsIn tells whether the call is etcd's own way of becoming known, for callers whom etcd knows.
+func (a *API) logsIn(c *call) bool {
+	if !c.route.compat || !slices.Contains(a.options.Gate.Kinds(), authn.KindEtcd) {
+		return false
+	}
+	switch c.r.URL.Path {
+	case "/v3/auth/authenticate", "/v3beta/auth/authenticate", "/v3alpha/auth/authenticate":
+		return true
+	}
+	return false
+}
+
+// offeredToken is the Authorization that a WebSocket of /v3 brings as its subprotocol: "Bearer, <token>".
+func offeredToken(h http.Header) string {
+	kind, token, _ := strings.Cut(strings.Join(h["Sec-Websocket-Protocol"], ","), ",")
+	if strings.TrimSpace(kind) != "Bearer" || strings.TrimSpace(token) == "" {
+		return ""
+	}
+	return "Bearer " + strings.TrimSpace(token)
 }
 
 // credentials are what the request shows.

@@ -12,9 +12,9 @@ import (
 const (
 	// maxRenewals is how many leases one call renews.
 	maxRenewals = 10_000
-	// renewers is how many of them are under way at a time. etcd's followers pass each on to the leader, so that one after the
-	// other would take the sum of the ways.
-	renewers = 32
+	// renewers is how many of them are under way at a time: they share the client's few streams, and etcd's followers pass each
+	// on to the leader, so that one after the other would take the sum of the ways.
+	renewers = 256
 )
 
 // keepLease answers POST /v1/leases/{id}/keepalive: the lease has its whole time from now.

@@ -217,12 +217,8 @@ func (c *call) leave(p *place, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), leaveTimeout)
 	defer cancel()
 	if c.reserved() {
-		if taken := c.takeBack(); taken != nil { // the place is another's to give up, or nobody knows
-			if e := problem.From(taken); e.Code == problem.IdempotencyInProgress {
-				return e
-			}
-			e := *problem.From(err)
-			return e.WithOutcome(problem.Unknown).With("lease", formatID(p.lease))
+		if stays := c.staysReserved(p, err); stays != nil {
+			return stays
 		}
 	}
 	var left error

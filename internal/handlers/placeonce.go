@@ -93,6 +93,23 @@ func (c *call) settlePlace(p *place) error {
 	return nil
 }
 
+// staysReserved takes the reservation of a place back, because of err, so that it can be given up. It gives the error of one
+// that stays: a repeat goes on there when this gateway stops or does not know whether there is a place, or does so already.
+func (c *call) staysReserved(p *place, err error) error {
+	e := *problem.From(err)
+	if e.Code != problem.Draining && (p.granted || p.created || outcome(&e) != problem.Unknown) {
+		taken := c.takeBack()
+		if taken == nil {
+			return nil
+		}
+		if e := problem.From(taken); e.Code == problem.IdempotencyInProgress {
+			return e
+		}
+	}
+	return e.WithOutcome(problem.Unknown).With("lease", formatID(p.lease)).
+		WithHint("a repeat with this Idempotency-Key goes on at the same place in the queue, as long as its lease lives")
+}
+
 // followsPlace answers a repeat of what got a lock, or won an election: that it still has it, or not any more.
 func (c *call) followsPlace(r *record) error {
 	q, err := c.queue()

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -332,7 +334,7 @@ func TestARepeatGoesOnWaitingAtTheSamePlace(t *testing.T) {
 		g.queued(t, "q/", 3)
 		var queue struct{ Waiters, Candidates []owner }
 		g.do(t, "GET", path, "").want(t, 200).decode(t, &queue)
-		place := append(queue.Waiters, queue.Candidates...)[0]
+		place := slices.Concat(queue.Waiters, queue.Candidates)[0]
 		record := recordsOf(t, g)[0]
 		repeat := other.begin(t.Context(), t, "POST", path, body, once("k"))
 		g.changed(t, record)
@@ -354,6 +356,88 @@ func TestARepeatGoesOnWaitingAtTheSamePlace(t *testing.T) {
 			t.Errorf("%s: the one behind has token %d and the repeat %d: it lost its place", path, last.Token, mine.Token)
 		}
 	}
+}
+
+// TestAPlaceOutlivesTheGatewayThatStops: a rolling restart costs nobody who repeats his request his place.
+func TestAPlaceOutlivesTheGatewayThatStops(t *testing.T) {
+	t.Parallel()
+	for path, more := range places {
+		g := start(t)
+		holder := g.do(t, "POST", path, `{"ttl":600`+more+`}`).want(t, 201).owner(t)
+		own := g.do(t, "POST", "/v1/leases", `{"ttl":600}`).want(t, 201).json(t)["id"].(string)
+		api, err := handlers.New(g.store, handlers.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(api)
+		defer server.Close()
+		stopping := *g
+		stopping.url = server.URL
+		bodies := []string{`{"ttl":60,"wait":60` + more + `}`, `{"lease":"` + own + `","wait":60` + more + `}`}
+		waits := make([]<-chan *answer, len(bodies))
+		for i, body := range bodies {
+			waits[i] = stopping.begin(t.Context(), t, "POST", path, body, once(fmt.Sprint(i)))
+			g.queued(t, "q/", int64(2+i))
+		}
+		var queue struct{ Waiters, Candidates []owner }
+		g.do(t, "GET", path, "").want(t, 200).decode(t, &queue)
+		standing := slices.Concat(queue.Waiters, queue.Candidates)
+		api.Drain()
+		for i := range bodies {
+			a := <-waits[i]
+			if a == nil {
+				t.Fatal("no answer")
+			}
+			if doc := a.problem(t, 503, "draining"); doc["outcome"] != "unknown" || !strings.Contains(fmt.Sprint(doc["hint"]), "Idempotency-Key") {
+				t.Errorf("%s: got %v, want it said how to go on", path, doc)
+			}
+			waits[i] = g.begin(t.Context(), t, "POST", path, bodies[i], once(fmt.Sprint(i)))
+		}
+		g.do(t, "DELETE", path+"?lease="+holder.Lease, "").want(t, 200)
+		for i := range bodies {
+			a := <-waits[i]
+			if a == nil {
+				t.Fatal("no answer")
+			}
+			got := a.want(t, 201).replayed(t).owner(t)
+			if got.Token != standing[i].Token {
+				t.Errorf("%s: the repeat has token %d, want the place %d", path, got.Token, standing[i].Token)
+			}
+			g.do(t, "DELETE", path+"?lease="+got.Lease, "").want(t, 200)
+		}
+	}
+}
+
+// TestAPlaceThatNobodyKnowsOfIsFoundByTheRepeat: the answer to the one that entered was lost.
+func TestAPlaceThatNobodyKnowsOfIsFoundByTheRepeat(t *testing.T) {
+	t.Parallel()
+	for path, more := range places {
+		g := start(t)
+		holder := g.do(t, "POST", path, `{"ttl":600`+more+`}`).want(t, 201).owner(t)
+		own := g.do(t, "POST", "/v1/leases", `{"ttl":600}`).want(t, 201).json(t)["id"].(string)
+		body := `{"lease":"` + own + `","wait":30` + more + `}`
+		lost := g.through(t, entersSilently{g.store})
+		if doc := lost.do(t, "POST", path, body, once("k")).problem(t, 504, "deadline_exceeded"); doc["outcome"] != "unknown" {
+			t.Errorf("%s: got %v", path, doc)
+		}
+		repeat := g.begin(t.Context(), t, "POST", path, body, once("k"))
+		g.do(t, "DELETE", path+"?lease="+holder.Lease, "").want(t, 200)
+		a := <-repeat
+		if a == nil {
+			t.Fatal("no answer")
+		}
+		a.want(t, 201).replayed(t)
+	}
+}
+
+type entersSilently struct{ handlers.Backend }
+
+func (s entersSilently) Txn(ctx context.Context, r *wire.TxnRequest) (*wire.TxnResponse, error) {
+	answer, err := s.Backend.Txn(ctx, r)
+	if err == nil && len(r.Then) > 0 && txnKind(r) == "enter" {
+		return nil, context.DeadlineExceeded
+	}
+	return answer, err
 }
 
 // changed waits until a record is another one.

@@ -21,6 +21,8 @@ type catchup struct {
 	turn int
 	// asks is when the present watch's progress is asked for.
 	asks *time.Timer
+	// slotless is that the running watch has given its turn back already.
+	slotless bool
 	// ended is why the replay cannot go on.
 	ended error
 	// fullAt is when it was last paused.
@@ -92,7 +94,9 @@ func (u *catchup) stopLocked(next catchupState) {
 		}
 		u.watch.Stop()
 		u.watch = nil
-		u.feed.hub.slots.release()
+		if !u.slotless {
+			u.feed.hub.slots.release()
+		}
 	case catchupQueued:
 		u.feed.hub.slots.dequeue(u)
 	case catchupPaused, catchupOver:
@@ -108,7 +112,7 @@ func (u *catchup) run() {
 		u.feed.hub.slots.release()
 		return
 	}
-	u.state = catchupRunning
+	u.state, u.slotless = catchupRunning, false
 	r := u.feed.request(u.log.head + 1)
 	r.Alone = true
 	u.watch = u.feed.hub.store.Watch(r, &replay{catchup: u, turn: u.turn})
@@ -165,7 +169,25 @@ func (r *replay) Created() {
 }
 
 func (r *replay) ask() {
-	r.current(func(u *catchup) { u.watch.RequestProgress() })
+	r.current(func(u *catchup) {
+		u.watch.RequestProgress()
+		if u.feed.hub.store.WatchFaults().Uncertified {
+			u.asks = time.AfterFunc(quietTime, r.makeRoom)
+		}
+	})
+}
+
+// quietTime is how long a replay may keep its turn without a word of etcd's, which does not tell when it has scanned its log.
+const quietTime = 2 * time.Second
+
+// makeRoom gives the turn back, for others; the watch goes on, and ends with the first event that leads to the feed.
+func (r *replay) makeRoom() {
+	r.current(func(u *catchup) {
+		if !u.slotless {
+			u.slotless = true
+			u.feed.hub.slots.release()
+		}
+	})
 }
 
 // Changes implements etcdclient.Watcher.

@@ -26,6 +26,8 @@ import (
 type Store interface {
 	scan.Store
 	Watch(r etcdclient.WatchRequest, w etcdclient.Watcher) *etcdclient.Watch
+	// WatchFaults are what the watches of the present members lack.
+	WatchFaults() etcdclient.WatchFaults
 	// Authenticated tells whether etcd asks who the gateway is, and AuthRevision when what it may do has changed.
 	Authenticated() bool
 	AuthRevision(ctx context.Context) (uint64, error)

@@ -64,7 +64,11 @@ func (h *Hub) Poll(w http.ResponseWriter, r *http.Request, q *query.Query) (body
 // gather takes what there is, waiting for the first change until the time is over. What had happened before the poll is
 // there in any case, also when the caller does not want to wait.
 func (p *poll) gather(ctx context.Context, wait time.Duration) error {
-	over, late := time.NewTimer(wait), time.NewTimer(wait+stepTimeout)
+	patience := stepTimeout
+	if h := p.cursor.hub; h.store.WatchFaults().Uncertified {
+		patience = quietTime // nobody tells that there is nothing
+	}
+	over, late := time.NewTimer(wait), time.NewTimer(wait+patience)
 	defer over.Stop()
 	defer late.Stop()
 	if c := p.cursor; c.request.form.election && c.request.Revision == 0 { // who leads now is an answer already

@@ -20,7 +20,10 @@ func (h *Hub) lookAtRoles(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	revision, err := h.store.AuthRevision(ctx)
-	if err != nil {
+	if e := problem.From(err); e != nil {
+		if e.Code == problem.NotSupported { // etcd 3.4 does not tell whether they have changed
+			h.judge()
+		}
 		return // the watches have their own way of finding out that etcd is gone
 	}
 	if h.authRevision.Swap(revision) != revision {

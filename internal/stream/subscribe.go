@@ -124,8 +124,12 @@ const mostJoins = 3
 
 // join puts the cursor into a feed at the revision start, and finds out before whether etcd still has it.
 func (h *Hub) join(ctx context.Context, c *Cursor, start, present int64) error {
+	from, err := h.feedStart(ctx, c, start, present)
+	if err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
-		f, fresh := h.feedFor(c, present+1)
+		f, fresh := h.feedFor(c, from)
 		if f == nil {
 			return h.drained()
 		}
@@ -138,6 +142,15 @@ func (h *Hub) join(ctx context.Context, c *Cursor, start, present int64) error {
 			return err
 		}
 	}
+}
+
+// feedStart is where a feed begins that is opened for the cursor: at the present, and a catch-up leads there. Where etcd certifies no
+// progress nobody could tell when a catch-up is over, so that the feed begins where its first cursor does.
+func (h *Hub) feedStart(ctx context.Context, c *Cursor, start, present int64) (int64, error) {
+	if start > present || !h.store.WatchFaults().Uncertified {
+		return present + 1, nil
+	}
+	return start, h.reachable(ctx, c.request, start, present)
 }
 
 // enter puts the cursor into the feed once that is open and has, or can get, the start.
@@ -219,7 +232,11 @@ func (h *Hub) reachable(ctx context.Context, r *Request, start, present int64) e
 	if present-start >= h.options.MaxCatchupRevisions {
 		return tooFarBehind(h.options.MaxCatchupRevisions)
 	}
-	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, Revision: start, CountOnly: true})
+	first := start // that must be there
+	if h.store.WatchFaults().CompactedStarts {
+		first = max(start-1, 1) // the one before: the start itself may have been compacted in part
+	}
+	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, Revision: first, CountOnly: true})
 	if err == nil {
 		answer.Free()
 		return nil

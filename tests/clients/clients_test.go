@@ -26,16 +26,34 @@ func TestPatroni(t *testing.T) {
 	live(t, "patroni")
 }
 
+// TestPatroniFindsTheGateway does the same with a Patroni that looks for the members, as it does by default: with
+// --advertise-url it finds the gateway in their place.
+func TestPatroniFindsTheGateway(t *testing.T) {
+	t.Parallel()
+	address, err := harness.LastingAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lives(t, "patroni", []string{"--listen=" + address, "--advertise-url=http://" + address}, "discover")
+}
+
 // live installs a client from PyPI, for the length of the test, and runs its script against a gateway.
 func live(t *testing.T, client string) {
 	t.Helper()
-	g := harness.StartGateway(t, "dev", "--data-dir", t.TempDir())
+	lives(t, client, nil)
+}
+
+// lives is live with flags of the gateway, and more arguments of the script.
+func lives(t *testing.T, client string, flags []string, arguments ...string) {
+	t.Helper()
+	g := harness.StartGateway(t, append([]string{"dev", "--data-dir", t.TempDir()}, flags...)...)
 	api, err := url.Parse(g.API)
 	if err != nil {
 		t.Fatal(err)
 	}
 	python := install(t, client+".txt")
-	if out := run(t, python, filepath.Join("testdata", client+"_life.py"), api.Port()); !strings.Contains(out, "done\n") {
+	script := append([]string{filepath.Join("testdata", client+"_life.py"), api.Port()}, arguments...)
+	if out := run(t, python, script...); !strings.Contains(out, "done\n") {
 		t.Errorf("got %s", out)
 	}
 }

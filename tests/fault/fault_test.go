@@ -17,7 +17,7 @@ import (
 
 var soak = flag.Duration("soak", 0, "how long TestNothingIsLostUnderFaults goes on")
 
-func TestMain(m *testing.M) { harness.Main(m, "judge") }
+func TestMain(m *testing.M) { harness.Etcds(m, upgrades, "judge") }
 
 // official is etcd's own client, with the keepalive that etcd's documentation recommends against hanging members.
 func official(t *testing.T, c *harness.Cluster) *clientv3.Client {

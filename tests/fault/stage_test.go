@@ -45,7 +45,13 @@ type stage struct {
 // newStage has a cluster of n members; args are those of every member.
 func newStage(t *testing.T, n int, args ...string) *stage {
 	t.Helper()
-	s := &stage{cluster: harness.StartCluster(t, n, args...)}
+	return stageOn(t, harness.StartCluster(t, n, args...))
+}
+
+// stageOn has a cluster that the test has started.
+func stageOn(t *testing.T, cluster *harness.Cluster) *stage {
+	t.Helper()
+	s := &stage{cluster: cluster}
 	s.client = official(t, s.cluster)
 	var endpoints []string
 	for _, m := range s.cluster.Members {

@@ -37,10 +37,15 @@ type Member struct {
 // StartCluster runs a cluster of n members for the length of a test; args are those of every member.
 func StartCluster(t testing.TB, n int, args ...string) *Cluster {
 	t.Helper()
+	return startCluster(t, built, n, args)
+}
+
+func startCluster(t testing.TB, p Programs, n int, args []string) *Cluster {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readyWithin)
 	defer cancel()
 	for try := 1; ; try++ {
-		c, err := built.startCluster(ctx, t, n, args)
+		c, err := p.startCluster(ctx, t, n, args)
 		if err == nil {
 			return c
 		}

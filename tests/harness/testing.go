@@ -71,9 +71,14 @@ func buildCommands(ctx context.Context, dir string, names []string) (err error) 
 // StartEtcd runs an etcd for the length of a test.
 func StartEtcd(t testing.TB, args ...string) *Etcd {
 	t.Helper()
+	return startEtcd(t, built, args)
+}
+
+func startEtcd(t testing.TB, p Programs, args []string) *Etcd {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readyWithin)
 	defer cancel()
-	e, err := built.StartEtcd(ctx, filepath.Join(t.TempDir(), "etcd"), args...)
+	e, err := p.StartEtcd(ctx, filepath.Join(t.TempDir(), "etcd"), args...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,9 +84,11 @@ func TestGoIsOfOneVersion(t *testing.T) {
 		t.Fatal("go.mod names no Go version")
 	}
 	for name, pattern := range map[string]string{
-		"tests/go.mod": `(?m)^go (\d+\.\d+)`,
-		"tools/go.mod": `(?m)^go (\d+\.\d+)`,
-		"Dockerfile":   `FROM golang:(\d+\.\d+)`,
+		"tests/go.mod":            `(?m)^go (\d+\.\d+)`,
+		"tools/go.mod":            `(?m)^go (\d+\.\d+)`,
+		"tests/etcds/v3.5/go.mod": `(?m)^go (\d+\.\d+)`,
+		"tests/etcds/v3.6/go.mod": `(?m)^go (\d+\.\d+)`,
+		"Dockerfile":              `FROM golang:(\d+\.\d+)`,
 	} {
 		if got := regexp.MustCompile(pattern).FindStringSubmatch(read(t, name)); got == nil || got[1] != want[1] {
 			t.Errorf("%s: got Go %q, want %s as in go.mod", name, got, want[1])

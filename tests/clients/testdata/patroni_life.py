@@ -1,4 +1,7 @@
-"""What a Patroni node does with its store over etcd3, against the gateway whose port is the first argument."""
+"""What a Patroni node does with its store over etcd3, against the gateway whose port is the first argument.
+
+With a second argument, discover, it looks for the members as it does by default, and must find the gateway alone.
+"""
 
 import logging
 import sys
@@ -23,14 +26,20 @@ def comes(what, dcs, read, want):
         dcs.watch(None, 0.1)
 
 
+discover = sys.argv[2:] == ["discover"]
+
+
 def node(name):
     return get_dcs({
         "scope": "demo", "namespace": "/service", "name": name, "ttl": 30, "loop_wait": 5, "retry_timeout": 10,
-        "etcd3": {"host": "127.0.0.1:" + sys.argv[1], "use_proxies": True},  # else it would find etcd's own address and go there
+        "etcd3": {"host": "127.0.0.1:" + sys.argv[1], "use_proxies": not discover},  # else it goes to the members' client URLs
     })
 
 
 a, b = node("a"), node("b")  # each has a watch of its own and a lease
+if discover:
+    for n in (a, b):
+        check("what it takes for etcd's members", list(n._client.machines_cache), ["http://127.0.0.1:" + sys.argv[1]])
 check("initialize", a.initialize(create_new=True, sysid="7"), True)
 check("initialize again", b.initialize(create_new=True, sysid="8"), False)
 check("a member", a.touch_member({"state": "running", "role": "replica"}), True)
