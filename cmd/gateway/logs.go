@@ -31,7 +31,7 @@ func openLogs(ctx context.Context, c Config, p process, log *slog.Logger) (*logs
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l := &logs{log: log, cancel: cancel}
 	if err := l.open(ctx, c, p); err != nil {
-		return nil, errors.Join(err, l.close(0))
+		return nil, errors.Join(err, l.close(0)) //nolint:contextcheck // nothing has been told that could be waited for
 	}
 	if l.Access != nil {
 		l.writers.Go(func() { l.Access.Run(running) })

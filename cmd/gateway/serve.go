@@ -70,7 +70,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		return err
 	}
 	defer func() {
-		if err := told.close(max(min(c.ShutdownGrace, flushTime), time.Second)); err != nil {
+		if err := told.close(max(min(c.ShutdownGrace, flushTime), time.Second)); err != nil { //nolint:contextcheck // ctx has ended by then
 			log.WarnContext(ctx, "not everything could be told", "cause", err.Error())
 		}
 	}()

@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/etcdrest/etcdrest/internal/trail"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // serveSocket serves a stream over a WebSocket, as grpc-websocket-proxy does in front of etcd's gateway: a message is a

@@ -206,17 +206,21 @@ func (t *txnWalk) found(key []byte, revision int64) {
 	}
 }
 
-// read learns from a read of one key as it is, unless the transaction has written it by then.
+// read learns from a read of one key as it is. Of one that the transaction has written by then, it shows whether it was new.
 func (t *txnWalk) read(r *wire.RangeRequest, a *wire.RangeResponse) {
 	if len(r.End) > 0 || r.Revision != 0 || r.CountOnly || r.MinModRevision|r.MaxModRevision|r.MinCreateRevision|r.MaxCreateRevision != 0 {
 		return
 	}
-	for _, op := range t.ops {
+	kv, _ := a.KVs.First()
+	for i := range t.ops {
+		op := &t.ops[i]
+		if string(op.Key) == string(r.Key) && op.Kind == "put" && op.Before == trail.Unknown && kv.Version == 1 {
+			op.Before = 0
+		}
 		if len(op.End) > 0 || string(op.Key) == string(r.Key) {
 			return
 		}
 	}
-	kv, _ := a.KVs.First()
 	t.found(r.Key, kv.ModRevision)
 }
 

@@ -91,7 +91,7 @@ func collect(message protoreflect.Message, all *[]trail.Detail) {
 		field := fields.Get(i)
 		name, told := toldMembers[field.Name()]
 		switch {
-		case !message.Has(field):
+		case !message.Has(field) && field.Kind() != protoreflect.EnumKind: // the first word of an enumeration is a word, too
 		case field.Message() != nil && !field.IsList() && !field.IsMap():
 			collect(message.Get(field).Message(), all)
 		case told:

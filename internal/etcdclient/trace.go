@@ -42,7 +42,7 @@ func (c *Client) sharedContext(reads []*read) context.Context {
 	}
 	callers := make([]context.Context, len(reads))
 	for i, r := range reads {
-		callers[i] = r.ctx
+		callers[i] = r.ctx //nolint:fatcontext // a list of them, not one inside the other
 	}
 	return tracer.Shared(ctx, callers)
 }

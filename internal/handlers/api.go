@@ -195,7 +195,7 @@ func (a *API) Drain() {
 func (a *API) Routes() []Route {
 	out := make([]Route, 0, len(a.routes))
 	for _, r := range a.routes {
-		out = append(out, Route{Method: r.method, Pattern: r.pattern, Operation: r.operation})
+		out = append(out, Route{Method: r.method, Pattern: r.pattern, Operation: r.operation, Writes: r.writes})
 	}
 	return out
 }
@@ -205,4 +205,6 @@ type Route struct {
 	Method, Pattern string
 	// Operation is the operationId of the contract.
 	Operation string
+	// Writes says that it can change something.
+	Writes bool
 }

@@ -14,7 +14,7 @@ type Recorder interface {
 	// Begin is called when the route is known. The context it gives is the request's from then on.
 	Begin(r *http.Request, t *trail.Request) context.Context
 	// Began is called when a stream has answered, and goes on.
-	Began(t *trail.Request)
+	Began(ctx context.Context, t *trail.Request)
 	// End is called when the answer, or the stream, is over.
 	End(ctx context.Context, t *trail.Request)
 }

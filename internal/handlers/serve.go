@@ -21,8 +21,8 @@ func (a *API) serve(rt *route) http.HandlerFunc {
 		c := a.newCall(w, r)
 		c.route = rt
 		c.id = requestID(r.Header)
-		c.note()
-		defer c.end()         //nolint:contextcheck // a call carries its request, and so its context
+		c.note()              //nolint:contextcheck // a call carries its request, and so its context
+		defer c.end()         //nolint:contextcheck // as above
 		c.finish(a.handle(c)) //nolint:contextcheck // as above
 	}
 }

@@ -49,7 +49,7 @@ func (w *passing) FlushError() error {
 		if t.Transport() == "" {
 			t.SetTransport("json")
 			t.Status = w.status
-			w.call.api.options.Recorder.Began(t)
+			w.call.api.options.Recorder.Began(w.call.ctx(), t)
 		}
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()

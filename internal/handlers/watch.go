@@ -56,7 +56,7 @@ func (b *begun) WriteHeader(status int) {
 	b.status = status
 	if c := b.call; c.notes.Transport() != "" {
 		c.notes.Status = status
-		c.api.options.Recorder.Began(c.notes)
+		c.api.options.Recorder.Began(c.ctx(), c.notes)
 	}
 	b.ResponseWriter.WriteHeader(status)
 }

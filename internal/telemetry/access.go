@@ -99,15 +99,15 @@ func (g gather) Write(line []byte) (int, error) {
 }
 
 // began writes the first line of a stream.
-func (a *AccessLog) began(t *trail.Request) { a.line("stream", t, false) }
+func (a *AccessLog) began(ctx context.Context, t *trail.Request) { a.line(ctx, "stream", t, false) }
 
 // ended writes the line of a request, or the last one of a stream.
-func (a *AccessLog) ended(t *trail.Request) {
+func (a *AccessLog) ended(ctx context.Context, t *trail.Request) {
 	if t.Transport() != "" && t.Status < 300 {
-		a.line("stream ended", t, true)
+		a.line(ctx, "stream ended", t, true)
 		return
 	}
-	a.line("request", t, true)
+	a.line(ctx, "request", t, true)
 }
 
 // The longest words of callers that a line holds, in bytes.
@@ -116,7 +116,7 @@ const (
 	mostPrincipal = 128
 )
 
-func (a *AccessLog) line(message string, t *trail.Request, over bool) {
+func (a *AccessLog) line(ctx context.Context, message string, t *trail.Request, over bool) {
 	now := time.Now()
 	r := slog.NewRecord(now, slog.LevelInfo, message, 0)
 	r.AddAttrs(
@@ -147,7 +147,7 @@ func (a *AccessLog) line(message string, t *trail.Request, over bool) {
 			slog.Float64("duration_ms", milliseconds(now.Sub(t.Started))), slog.Float64("etcd_ms", milliseconds(t.Upstream())),
 		)
 	}
-	_ = a.handler.Handle(context.Background(), r) //nolint:forbidigo // the handler has no use for one, and gather never fails
+	_ = a.handler.Handle(ctx, r) // gather never fails
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

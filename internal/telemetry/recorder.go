@@ -28,9 +28,9 @@ func (r *Recorder) Begin(request *http.Request, t *trail.Request) context.Contex
 }
 
 // Began is called when a stream has answered, and goes on.
-func (r *Recorder) Began(t *trail.Request) {
+func (r *Recorder) Began(ctx context.Context, t *trail.Request) {
 	if r.Access != nil {
-		r.Access.began(t)
+		r.Access.began(ctx, t)
 	}
 }
 
@@ -43,7 +43,7 @@ func (r *Recorder) End(ctx context.Context, t *trail.Request) {
 		r.Traces.end(ctx, t)
 	}
 	if r.Access != nil {
-		r.Access.ended(t)
+		r.Access.ended(ctx, t)
 	}
 }
 

@@ -181,4 +181,3 @@ func errorType(err error) string {
 	}
 	return "other"
 }
-

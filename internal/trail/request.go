@@ -132,12 +132,20 @@ func (t *Request) AddWrite() {
 	}
 }
 
-// Received, Sent and Messages are what the Add methods counted, Upstream the time, Recorded the writes with lines.
-func (t *Request) Received() int64         { return t.received.Load() }
-func (t *Request) Sent() int64             { return t.sent.Load() }
-func (t *Request) Messages() int64         { return t.messages.Load() }
+// Received is how many bytes AddReceived has counted.
+func (t *Request) Received() int64 { return t.received.Load() }
+
+// Sent is how many bytes AddSent has counted.
+func (t *Request) Sent() int64 { return t.sent.Load() }
+
+// Messages is how often AddMessage was called.
+func (t *Request) Messages() int64 { return t.messages.Load() }
+
+// Upstream is the time that AddUpstream has counted.
 func (t *Request) Upstream() time.Duration { return time.Duration(t.upstream.Load()) }
-func (t *Request) Recorded() int64         { return t.writes.Load() }
+
+// Recorded is how many writes have lines of their own.
+func (t *Request) Recorded() int64 { return t.writes.Load() }
 
 type contextKey struct{}
 
