@@ -131,7 +131,7 @@ const skewAllowed = 3 * time.Second
 // clock compares this machine's clock with the date that the member's own HTTP answers bear; etcd has no other way to
 // ask. The same connection shows when the member's certificate ends.
 func (m *memberExam) clock(ctx context.Context, c Config) {
-	tlsConfig, err := c.clientTLS(slog.New(slog.DiscardHandler))
+	tlsConfig, _, err := c.clientTLS(slog.New(slog.DiscardHandler))
 	if err != nil || !strings.HasPrefix(m.endpoint, "http") {
 		return
 	}

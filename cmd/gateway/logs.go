@@ -118,7 +118,7 @@ func (l *logs) close(patience time.Duration) error {
 		cancel()
 	}
 	l.cancel()
-	l.writers.Wait()
+	l.wait(patience)
 	if l.Audit != nil {
 		faults = append(faults, l.Audit.Close())
 	}
@@ -126,6 +126,21 @@ func (l *logs) close(patience time.Duration) error {
 		faults = append(faults, s.Close())
 	}
 	return errors.Join(faults...)
+}
+
+// wait waits for those who write. An output that nobody reads may hold one up for ever, which must not keep the process.
+func (l *logs) wait(patience time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.writers.Wait()
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // traces is the URL that traces go to, empty for none: the option's, else that of the variables that OpenTelemetry defines.

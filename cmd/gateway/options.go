@@ -119,7 +119,7 @@ func groups() []group {
 			},
 			{
 				name: "etcd-cacert", commands: clusterCommands(), placeholder: "FILE",
-				about: "Authorities (PEM) that the members' certificates must come from. Empty: the system's.",
+				about: "Authorities (PEM) that the members' certificates must come from; read again when the file changes. Empty: the system's.",
 				at:    func(c *Config) setting { return text{&c.EtcdCACert} },
 			},
 			{

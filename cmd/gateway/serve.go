@@ -201,7 +201,7 @@ func drain(ctx context.Context, grace time.Duration, hub *stream.Hub, v3 *compat
 
 // connect makes the client of etcd. It does not wait for etcd.
 func connect(c Config, log *slog.Logger, told *logs) (*etcdclient.Client, error) {
-	tlsConfig, err := c.clientTLS(log)
+	tlsConfig, roots, err := c.clientTLS(log)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func connect(c Config, log *slog.Logger, told *logs) (*etcdclient.Client, error)
 		return nil, err
 	}
 	config := etcdclient.Config{
-		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig, MaxCalls: int(c.MaxCalls),
+		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig, Roots: roots, MaxCalls: int(c.MaxCalls),
 		Username: c.EtcdUser, Password: password, Logger: log,
 	}
 	if told.Audit != nil {
