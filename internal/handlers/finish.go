@@ -56,8 +56,9 @@ func (c *call) finish(err error) {
 	set(h, "Content-Length", strconv.Itoa(len(c.body)))
 	c.w.WriteHeader(c.status)
 	if c.r.Method != http.MethodHead {
-		n, _ := c.w.Write(c.body) // the caller may be gone, which is not our error
-		c.written = int64(n)
+		w := pacedWriter{w: c.w}
+		_, _ = w.Write(c.body) // the caller may be gone, which is not our error
+		c.written = w.n
 	}
 }
 

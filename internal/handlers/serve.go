@@ -22,6 +22,7 @@ func (a *API) serve(rt *route) http.HandlerFunc {
 		c.route = rt
 		c.id = requestID(r.Header)
 		c.note()              //nolint:contextcheck // a call carries its request, and so its context
+		c.boundBody()
 		defer c.end()         //nolint:contextcheck // as above
 		c.finish(a.handle(c)) //nolint:contextcheck // as above
 	}
@@ -62,6 +63,14 @@ func (a *API) handle(c *call) error {
 		return err
 	}
 	return c.route.handle(a, c)
+}
+
+// boundBody bounds the time of a body that nobody may want to read: net/http takes in the rest of one before it answers. Whoever
+// reads it sets bounds of his own.
+func (c *call) boundBody() {
+	if c.r.ContentLength != 0 && c.r.Body != http.NoBody {
+		_ = http.NewResponseController(c.w).SetReadDeadline(c.started.Add(c.api.options.RequestTimeout)) // not every writer has deadlines (tests)
+	}
 }
 
 // limit is the time that the call has: what it asks for, else the default, and what it wants to wait for on top.
