@@ -380,7 +380,7 @@ func TestAWriteIsRefusedWhileItCannotBeRecorded(t *testing.T) {
 	g := dev(t, "--audit-log=/dev/full")
 	call(t, nil, http.MethodPut, g.api+"/v1/kv/first", `{"value":"1"}`) // how it is found out
 	a := call(t, nil, http.MethodPut, g.api+"/v1/kv/second", `{"value":"1"}`)
-	if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, `"outcome":"not_applied"`) || a.header.Get("Retry-After") == "" {
+	if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, `"code":"overloaded"`) || !strings.Contains(a.body, `"outcome":"not_applied"`) || a.header.Get("Retry-After") == "" {
 		t.Errorf("a write: got %d %s, want 503 not_applied", a.status, a.body)
 	}
 	if a := call(t, nil, http.MethodGet, g.api+"/v1/kv/second", ""); a.status != http.StatusNotFound {

@@ -219,7 +219,7 @@ func groups() []group {
 			},
 			{
 				name: "log-level", commands: gatewayCommands(), placeholder: "LEVEL",
-				about: "Least important lines to log: debug (with etcd's own log in dev), info, warn or error. Requests have a log of their own: access-log.",
+				about: "Least important lines to log: debug (in dev with etcd's own log, as far as it holds no values), info, warn or error. Requests have a log of their own: access-log.",
 				at:    func(c *Config) setting { return choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}} },
 			},
 			{

@@ -177,7 +177,7 @@ func errBusy(m *method) *Error {
 
 // errNotRecorded is a write that was not made since there would be no record of it.
 func errNotRecorded(m *method, cause error) *Error {
-	e := local(m, NameNotRecorded, codes.Unavailable, problem.Unavailable, "the audit log cannot be written: "+cause.Error(),
+	e := local(m, NameNotRecorded, codes.Unavailable, problem.Overloaded, "the audit log cannot be written: "+cause.Error(),
 		"the gateway cannot write its audit log, and makes no write that would not be in it")
 	e.Outcome, e.retryAfter = problem.NotApplied, time.Second
 	return e

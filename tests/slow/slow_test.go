@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// The deadlines that docs/reference/limits.md names, and what a busy machine takes on top.
+// The deadlines that docs/reference/http-api.md names, and what a busy machine takes on top.
 const (
 	headers     = 10 * time.Second
 	bodies      = 5 * time.Second // --request-timeout
