@@ -134,6 +134,7 @@ func auditedWrites() []struct{ operation, path, body string } {
 		{"deleteUser", "/v1/users/eve", ""},
 		{"enableAuth", "/v1/auth/enable", ""},
 		{"disableAuth", "/v1/auth/disable", ""},
+		{"issueTicket", "/v1/auth/tickets", `{"path":"/v1/watch"}`},
 		{"endStream", "/v1/gateway/streams/1", ""},
 	}
 }

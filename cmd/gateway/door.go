@@ -20,7 +20,7 @@ type door struct {
 	// read gives the configuration anew.
 	read func() (Config, error)
 	// changed is told after others may come in, or may do other things.
-	changed []func(context.Context)
+	changed []func()
 }
 
 // newDoor makes the door before a client; nil where nobody is asked who he is.
@@ -79,7 +79,7 @@ func (d *door) reload(ctx context.Context) bool {
 	d.methods = methods
 	d.gate.Replace(methods, policy)
 	for _, tell := range d.changed {
-		tell(ctx)
+		tell()
 	}
 	d.log.InfoContext(ctx, "auth and policy were read again; all else of the file needs a restart")
 	return true

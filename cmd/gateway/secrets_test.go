@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -108,6 +109,20 @@ func TestNoSecretIsToldAnywhere(t *testing.T) {
 	// tickets in queries, subprotocols, first messages
 	for _, path := range []string{"/v1/watch?key=k&ticket=", "/v1/kv/app/a?ticket=", "/v1/watch?access_token=", "/v3/watch?token=", "/nowhere?ticket=", "/v1/watch/poll?key=k&wait=0&ticket="} {
 		send("GET", path+s.make("ticket"), "")
+	}
+	ticket := func(path string) string {
+		t.Helper()
+		var issued struct{ Ticket string }
+		a := send("POST", "/v1/auth/tickets", `{"path":"`+path+`"}`)
+		if err := json.Unmarshal([]byte(a.body), &issued); err != nil || issued.Ticket == "" {
+			t.Fatalf("no ticket: %d %s", a.status, a.body)
+		}
+		s.add(issued.Ticket[strings.LastIndexByte(issued.Ticket, '.')+1:])
+		return issued.Ticket
+	}
+	used := ticket("/v1/kv/app/a")
+	for range 2 {
+		call(t, nil, "GET", g.api+"/v1/kv/app/a?ticket="+used, "")
 	}
 	dialWith := func(path string, header http.Header, protocols ...string) *websocket.Conn {
 		t.Helper()

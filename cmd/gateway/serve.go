@@ -96,23 +96,32 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	defer closeQuietly(client)
 
 	epochs := epoch.New(client)
-	hub := stream.New(client, epochs, stream.Options{ //nolint:contextcheck // the hub has a life of its own, which Close ends
-		PublicURL: c.PublicURL, MaxRevisionBytes: int(c.MaxRevisionBytes), LogBytes: c.WatchLogBytes,
-		MaxCatchupRevisions: c.MaxCatchupRevisions, MaxStreams: int(c.MaxStreams), Logger: log,
-	})
-	defer hub.Close()
-	v3, err := compat.New(client, compat.Options{ //nolint:contextcheck // as above; Drain ends it
-		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
-		AdvertiseURL: c.AdvertiseURL,
-	})
-	if err != nil {
-		return err
-	}
-	defer v3.Close()
 	door, err := newDoor(c, client, log, func() (Config, error) { return load(p) })
 	if err != nil {
 		return err
 	}
+	watching := stream.Options{
+		PublicURL: c.PublicURL, MaxRevisionBytes: int(c.MaxRevisionBytes), LogBytes: c.WatchLogBytes,
+		MaxCatchupRevisions: c.MaxCatchupRevisions, MaxStreams: int(c.MaxStreams), Logger: log,
+	}
+	if door != nil {
+		watching.Gate = door.gate
+	}
+	hub := stream.New(client, epochs, watching) //nolint:contextcheck // the hub has a life of its own, which Close ends
+	defer hub.Close()
+	etcdsOwn := compat.Options{
+		MaxBodyBytes: c.MaxBodyBytes, RequestTimeout: c.RequestTimeout, MaxStreams: int(c.MaxStreams),
+		AdvertiseURL: c.AdvertiseURL, Feeds: feeds{hub},
+	}
+	if door != nil {
+		etcdsOwn.Gate = door.gate
+		door.changed = append(door.changed, hub.Rejudge)
+	}
+	v3, err := compat.New(client, etcdsOwn) //nolint:contextcheck // as above; Drain ends it
+	if err != nil {
+		return err
+	}
+	defer v3.Close()
 	requests := telemetry.NewHTTP()
 	options := handlers.Options{
 		PublicURL: c.PublicURL, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
@@ -123,7 +132,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	}
 	if door != nil {
 		options.Gate = door.gate
-		door.changed = append(door.changed, func(ctx context.Context) { v3.Rejudge(ctx, door.gate.Again) })
+		door.changed = append(door.changed, v3.Rejudge)
 	}
 	if !told.Idle() {
 		options.Recorder = &told.Recorder
@@ -150,15 +159,15 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		defer adminServer.cut()
 		adminEnded = adminServer.ended
 	}
-	watching, stopWatching := context.WithCancel(ctx)
+	running, stopRunning := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
-	watcher.Go(func() { reportStore(watching, client, log) })
-	watcher.Go(func() { hub.Run(watching) })
+	watcher.Go(func() { reportStore(running, client, log) })
+	watcher.Go(func() { hub.Run(running) })
 	if door != nil {
-		watcher.Go(func() { door.run(watching) })
+		watcher.Go(func() { door.run(running) })
 	}
 	defer watcher.Wait()
-	defer stopWatching()
+	defer stopRunning()
 
 	announce(p.stderr, c, apiListener, adminListener, start != nil)
 	log.InfoContext(ctx, "serving", "listen", apiListener.Addr().String(), "admin_listen", addressOf(adminListener),

@@ -42,6 +42,10 @@ func TestV3IsPartOfTheProgram(t *testing.T) {
 	if _, m, err := socket.Read(t.Context()); err != nil || !strings.Contains(string(m), `"created":true`) {
 		t.Fatalf("socket: got %q, %v", m, err)
 	}
+	follow(t, g.api+"/v1/watch?key=a")
+	if a := call(t, client, http.MethodGet, g.api+"/v1/gateway", ""); !strings.Contains(a.body, `"watches":3,"feeds":1`) {
+		t.Errorf("a native watch and two of /v3 of one key: got %s, want one feed", a.body)
+	}
 	if n := metric(t, g, `etcdrest_http_request_duration_seconds_count{method="POST",route="/v3/*"}`); n != 1 {
 		t.Errorf("timed: got %v, want the put alone", n)
 	}

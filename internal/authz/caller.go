@@ -39,8 +39,9 @@ func newCaller(p *authn.Principal, r *rule, client *etcdclient.Client) (*Caller,
 	switch {
 	case len(namespace) > 0:
 		c.tag, c.tagged = tagOf("namespace", string(namespace)), true
-	case !c.rights.cover(Write, nil, []byte("\x00")):
-		// Ending a lease deletes its keys, wherever they are: who may not write everywhere has leases of his own.
+	case !c.rights.cover(Write, nil, []byte("\x00")) || !c.rights.some(Admin):
+		// Ending a lease deletes its keys, wherever they are, the gateway's own too: who may not write everywhere has leases of
+		// his own.
 		c.tag, c.tagged = tagOf("caller", c.ID()), true
 	}
 	c.store = newStore(c)

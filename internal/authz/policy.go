@@ -41,7 +41,7 @@ type Limits struct {
 	Concurrent, Streams, Watches int
 	// KeysPerRequest bounds the keys that one request may have etcd read or delete.
 	KeysPerRequest int64
-	// BytesInFlight bounds the bodies and answers of the requests under way.
+	// BytesInFlight bounds the bodies of the requests under way, together.
 	BytesInFlight int64
 }
 

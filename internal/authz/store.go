@@ -51,61 +51,33 @@ func newStore(c *Caller) *Store {
 // For is the store for a job that has a verb of its own: a lock's keys are read and written by one who may lock.
 func (s *Store) For(v Verb) *Store { return &Store{etcd: s.etcd, caller: s.caller, stead: v} }
 
-func (s *Store) authorise(v Verb, key, end []byte) error {
-	if len(end) == 0 && wire.IsState(key) {
+// permit judges an access. A range can begin with the gateway's own keys, but never be one of them.
+func (s *Store) permit(a Access) error {
+	if len(a.end) == 0 && wire.IsState(a.key) {
 		return nil
 	}
-	if len(key) > 0 && key[0] == 0 && s.caller.Has(Admin) != nil {
-		return problem.New(problem.Reserved, "keys that begin with a NUL byte hold the gateway's own state").WithOutcome(problem.NotApplied)
+	if err := s.caller.reserves(a.key); err != nil {
+		return err
 	}
-	if s.stead != 0 {
-		v = s.stead
-	}
-	if s.caller.May(v, key, end) {
-		return nil
-	}
-	return denied(v)
-}
-
-// look is authorise for what shows no value: who may lock sees who holds the lock.
-func (s *Store) look(key, end []byte, valueless bool) error {
-	err := s.authorise(Read, key, end)
-	if err != nil && valueless && s.caller.May(Lock, key, end) {
-		return nil
-	}
-	return err
+	return s.caller.permit(a, s.stead)
 }
 
 func (s *Store) mayRange(r *wire.RangeRequest) error {
-	return s.look(r.Key, r.End, len(r.End) == 0 && r.KeysOnly)
+	return s.permit(Ranges(r.Key, r.End, r.KeysOnly))
 }
 
 func (s *Store) mayPut(r *wire.PutRequest) error {
-	v := Write
-	if r.PrevKV {
-		v |= Read
-	}
-	if err := s.authorise(v, r.Key, nil); err != nil {
-		return err
-	}
-	if r.Lease != 0 && !wire.IsState(r.Key) {
-		return s.mine(r.Lease)
-	}
-	return nil
+	return s.permit(Puts(r.Key, r.PrevKV || r.IgnoreValue || r.IgnoreLease, r.Lease))
 }
 
 func (s *Store) mayDelete(r *wire.DeleteRequest) error {
-	v := Write
-	if r.PrevKV {
-		v |= Read
-	}
-	return s.authorise(v, r.Key, r.End)
+	return s.permit(Deletes(r.Key, r.End, r.PrevKV))
 }
 
 func (s *Store) mayTxn(t *wire.TxnRequest) error {
 	for i := range t.If {
 		c := &t.If[i]
-		if err := s.look(c.Key, c.End, len(c.End) == 0 && c.Target != wire.TargetValue); err != nil {
+		if err := s.permit(Compares(c.Key, c.End, c.Target == wire.TargetValue)); err != nil {
 			return err
 		}
 	}
@@ -193,7 +165,7 @@ func (s *Store) Compact(ctx context.Context, revision int64, physical bool) (wir
 
 // Changed is etcdclient's, for one who may read.
 func (s *Store) Changed(ctx context.Context, key, end []byte, from int64) error {
-	if err := s.authorise(Read, key, end); err != nil {
+	if err := s.permit(Ranges(key, end, false)); err != nil {
 		return err
 	}
 	return s.etcd.Changed(ctx, key, end, from)
@@ -201,7 +173,7 @@ func (s *Store) Changed(ctx context.Context, key, end []byte, from int64) error 
 
 // Log is etcdclient's, for one who may read, and do admin: the whole cluster waits for it.
 func (s *Store) Log(ctx context.Context, key []byte, from, to int64, take func(wire.Event)) (int64, error) {
-	if err := errors.Join(s.caller.Has(Admin), s.authorise(Read, key, nil)); err != nil {
+	if err := errors.Join(s.caller.Has(Admin), s.permit(Ranges(key, nil, false))); err != nil {
 		return 0, err
 	}
 	return s.etcd.Log(ctx, key, from, to, take)
@@ -214,3 +186,6 @@ func (s *Store) Authenticated() bool { return s.caller.client.Authenticated() }
 func (s *Store) AuthRevision(ctx context.Context) (uint64, error) {
 	return s.caller.client.AuthRevision(ctx)
 }
+
+// WatchFaults are what the watches of the present members lack.
+func (s *Store) WatchFaults() etcdclient.WatchFaults { return s.caller.client.WatchFaults() }

@@ -45,7 +45,7 @@ func (u *Usage) Admit() error {
 		return nil
 	}
 	r.Cancel()
-	return over("requests_per_second", int64(u.rate.Limit())).WithRetryAfter(wait)
+	return atLimit("requests_per_second", float64(u.rate.Limit())).WithRetryAfter(wait)
 }
 
 // Quota is what is left of the rate: the requests that may come at once, how many they could be, and in how many seconds
@@ -93,7 +93,7 @@ func (u *Usage) Release(n int64) { u.bytes.Add(-n) }
 func open(count *atomic.Int64, n, most int64, name string) error {
 	if now := count.Add(n); most > 0 && now > most {
 		count.Add(-n)
-		return over(name, most)
+		return atLimit(name, most).With("limit", most).WithRetryAfter(comeBack)
 	}
 	return nil
 }
@@ -101,10 +101,9 @@ func open(count *atomic.Int64, n, most int64, name string) error {
 // comeBack is when something else may have ended.
 const comeBack = time.Second
 
-// over refuses what is beyond a limit of the caller's own.
-func over(name string, most int64) *problem.Error {
-	return problem.New(problem.RateLimited, "the caller is at its limit: %s is %d", name, most).With("limit", most).
-		WithRetryAfter(comeBack).WithOutcome(problem.NotApplied)
+// atLimit refuses what is beyond a limit of the caller's own.
+func atLimit[N int64 | float64](name string, most N) *problem.Error {
+	return problem.New(problem.RateLimited, "the caller is at its limit: %s is %v", name, most).WithOutcome(problem.NotApplied)
 }
 
 // idle tells whether nothing is under way.

@@ -9,7 +9,11 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/etcdrest/etcdrest/internal/authz"
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
 // bidi serves a stream in both directions. etcd's own handler opens the stream, reads on in the background and forgets what
@@ -28,7 +32,7 @@ func (g *Gateway) bidi(k kind) runtime.HandlerFunc {
 		s.watches.alive = make(map[int64]struct{})
 		first, err := g.first(w, s)
 		if err == nil {
-			err = s.open(g.client, first)
+			err = s.open(g, first)
 		}
 		if err != nil {
 			g.fail(ctx, out, w, r, err)
@@ -72,30 +76,61 @@ type exchange struct {
 	ctx      context.Context //nolint:containedctx // an exchange is a call under way
 	cancel   context.CancelCauseFunc
 	requests *requests
-	upstream grpc.ClientStream
+	upstream upstream
 	watches  watches
 	// over says that the last answer has been given; it belongs to receive.
 	over bool
 	sent chan struct{} // closed when the goroutine that sends has ended
+	// close lets go of the upstream, once nothing is sent any more; nil when the end of the context does that.
+	close func()
 }
 
 var bothWays = &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 
+// upstream is where an exchange leads to: a stream of etcd's, or one that is made of several.
+type upstream interface {
+	Header() (metadata.MD, error)
+	SendMsg(m any) error
+	RecvMsg(m any) error
+	CloseSend() error
+}
+
 // open opens the stream to etcd and begins to send.
-func (s *exchange) open(client grpc.ClientConnInterface, first proto.Message) error {
-	upstream, err := client.NewStream(s.ctx, bothWays, s.kind.method)
+func (s *exchange) open(g *Gateway, first proto.Message) error {
+	s.sent = make(chan struct{})
+	if s.kind.method == watchKind.method && (authz.From(s.ctx) != nil || !etcdclient.BringsToken(s.ctx)) {
+		return s.openWatches(g, first)
+	}
+	stream, err := g.client.NewStream(s.ctx, bothWays, s.kind.method)
 	if err != nil {
 		return err
 	}
-	s.upstream, s.sent = upstream, make(chan struct{})
+	s.upstream = stream
 	go s.send(first)
 	return nil
 }
 
-// send passes the requests on until there are no more, or one is wrong.
+// openWatches opens a stream of watches under an identity whose tokens the gateway renews. The first one is begun before the answer, so that
+// it has a status when etcd is not there.
+func (s *exchange) openWatches(g *Gateway, first proto.Message) error {
+	w := newWatchStream(s.ctx, g)
+	s.upstream, s.close = w, w.close
+	s.watches.sent(first)
+	if err := w.SendMsg(first); err != nil {
+		w.close()
+		return err
+	}
+	go s.send(nil)
+	return nil
+}
+
+// send passes the requests on, m first unless it is nil, until there are no more, or one is wrong.
 func (s *exchange) send(m proto.Message) {
 	defer close(s.sent)
 	var err error
+	if m == nil {
+		m, err = s.requests.next()
+	}
 	for m != nil && err == nil {
 		s.watches.sent(m)
 		if s.upstream.SendMsg(m) != nil {
@@ -138,6 +173,9 @@ func (s *exchange) failure(err error) error {
 // hangUp ends what is left of the stream, and waits for the goroutine that sends: it may be waiting for the caller's next
 // word, which nobody wants any more.
 func (s *exchange) hangUp(w http.ResponseWriter, r *http.Request) {
+	if s.close != nil {
+		defer s.close()
+	}
 	s.cancel(nil)
 	select {
 	case <-s.sent:

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/etcdrest/etcdrest/internal/compat"
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
@@ -23,10 +25,36 @@ type pair struct {
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	theirs := embedetcd.StartForTest(t)
+	theirs, ours := embedetcd.StartForTest(t), start(t, compat.Options{})
+	if _, err := ours.epochs.Current(t.Context()); err != nil { // which writes it, as the first watch would
+		t.Fatal(err)
+	}
+	copyEpoch(t, ours.etcd.Endpoint(), theirs.Endpoint())
 	return &pair{
-		theirs: theirs.Endpoint(), ours: start(t, compat.Options{}).url,
+		theirs: theirs.Endpoint(), ours: ours.url,
 		tokens: [2]map[string]string{{}, {}},
+	}
+}
+
+// copyEpoch gives the other cluster the one key that the gateway has written into its own.
+func copyEpoch(t *testing.T, from, to string) {
+	t.Helper()
+	const key = "\x00etcdrest/epoch"
+	var clients [2]*clientv3.Client
+	for i, endpoint := range []string{from, to} {
+		c, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		clients[i] = c
+	}
+	kv, err := clients[0].Get(t.Context(), key)
+	if err != nil || len(kv.Kvs) != 1 || kv.Header.Revision != 2 {
+		t.Fatalf("the epoch: %v, %v", kv, err)
+	}
+	if _, err := clients[1].Put(t.Context(), key, string(kv.Kvs[0].Value)); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -7,9 +7,11 @@ import (
 	"os"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -21,8 +23,13 @@ var (
 // writeError answers a call that failed.
 func writeError(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	err = reason(ctx, err)
-	if status.Code(err) == codes.Unavailable {
+	switch status.Code(err) { //nolint:exhaustive // the others need no header
+	case codes.Unavailable:
 		w.Header().Set("Retry-After", "1")
+	case codes.Unauthenticated:
+		if authz.From(ctx) != nil { // etcd does not take any more what the door still knew
+			w.Header().Set("Www-Authenticate", "Bearer")
+		}
 	}
 	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, err)
 }
@@ -77,11 +84,27 @@ func bodyError(err error) error {
 
 // AppendError appends the error of a request that was refused before it came here, in the form of /v3.
 func (*Gateway) AppendError(dst []byte, e *problem.Error) []byte {
-	body, err := document(failure{Error: e.Detail, Code: int32(codeOf(e)), Message: e.Detail}) //nolint:gosec // a gRPC code is small
-	if err != nil {                                                                            // strings and a number can always be encoded
+	s := statusOf(e)
+	f := failure{Error: s.Message(), Code: int32(s.Code()), Message: s.Message()} //nolint:gosec // a gRPC code is small
+	if s.Message() != e.Detail {
+		f.Details = []detail{{Type: "type.googleapis.com/google.rpc.DebugInfo", Detail: e.Detail}}
+	}
+	body, err := document(f)
+	if err != nil { // strings and a number can always be encoded
 		body = []byte(`{"error":"internal","code":13,"message":"internal"}`)
 	}
 	return append(dst, body...)
+}
+
+// statusOf says a problem of the door in etcd's words where clients of etcd look for those, to log in again, say.
+func statusOf(e *problem.Error) *status.Status {
+	switch e.Code { //nolint:exhaustive // etcd has no words for the others
+	case problem.Unauthenticated, problem.AuthExpired:
+		return status.Convert(rpctypes.ErrGRPCInvalidAuthToken)
+	case problem.PermissionDenied, problem.Reserved:
+		return status.Convert(rpctypes.ErrGRPCPermissionDenied)
+	}
+	return status.New(codeOf(e), e.Detail)
 }
 
 // codeOf gives the gRPC code that says the same as a problem of the door.

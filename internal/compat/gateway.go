@@ -11,8 +11,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
-
-	"github.com/etcdrest/etcdrest/internal/authz"
 )
 
 // Options say how far a caller may go. The zero value works.
@@ -25,11 +23,16 @@ type Options struct {
 	WriteTimeout time.Duration
 	// PingInterval is how often a WebSocket is asked for a sign of life, default 30 s.
 	PingInterval time.Duration
+	// Feeds lets watches share what they ask of etcd (default: each has a stream of its own).
+	Feeds Feeds
 	// MaxStreams bounds the calls that last (watches, keepalives, waits for a lock), default 10,000.
 	MaxStreams int
 	// AdvertiseURL is what clients that look for members are told as the client URL of each, so that they stay with the
 	// gateway; default: the members' own.
 	AdvertiseURL string
+	// Gate judges those again whose calls last; nil where nobody is asked who he is. Those whom the door lets in are in their
+	// requests' contexts (authz.From).
+	Gate Gate
 }
 
 // Gateway serves /v3/, /v3beta/ and /v3alpha/. Make it with New; it is safe for concurrent use. Host, origin and the like are
@@ -41,8 +44,8 @@ type Gateway struct {
 
 	// lasting has room for the calls that may last.
 	lasting chan struct{}
-	// guests are the callers of those whom the door has named.
-	guests *guests
+	// guests are those whose calls last.
+	guests guests
 	// stopping ends when the gateway drains: calls that last end with it.
 	stopping context.Context //nolint:containedctx // the life of the gateway itself, not of a call
 	stop     context.CancelFunc
@@ -51,8 +54,8 @@ type Gateway struct {
 	cut    context.CancelFunc
 
 	mu       sync.Mutex
-	draining bool // no socket is let in any more
-	sockets  sync.WaitGroup
+	draining bool           // no socket is let in any more
+	sockets  sync.WaitGroup // and what else goes on by itself
 }
 
 // New makes a gateway over a client, which stays the caller's. Close it.
@@ -62,7 +65,8 @@ func New(client grpc.ClientConnInterface, o Options) (*Gateway, error) {
 	setDefault(&o.WriteTimeout, 30*time.Second)
 	setDefault(&o.PingInterval, 30*time.Second)
 	setDefault(&o.MaxStreams, 10_000)
-	g := &Gateway{client: plain{guarded{client}}, options: o, lasting: make(chan struct{}, o.MaxStreams), guests: newGuests()}
+	g := &Gateway{client: plain{guarded{client, o.Gate != nil}}, options: o, lasting: make(chan struct{}, o.MaxStreams)}
+	g.guests.inside = make(map[*guest]struct{})
 	g.stopping, g.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the gateway ends by Drain, not with a caller
 	g.closed, g.cut = context.WithCancel(context.Background())    //nolint:forbidigo // as above
 	return g, g.mount()
@@ -135,7 +139,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer context.AfterFunc(g.stopping, func() { cancel(errStopping) })() //nolint:contextcheck // the gateway's life, not the call's
-		defer g.guests.enter(authz.From(ctx), cancel)()                       //nolint:contextcheck // the credentials' life, not the call's
+		leave, err := g.enter(ctx, cancel)
+		if err != nil {
+			g.refuse(w, r, err)
+			return
+		}
+		defer leave()
 	}
 	r = r.WithContext(ctx) //nolint:contextcheck // it is the request's
 	if bidirectional[r.URL.Path] {

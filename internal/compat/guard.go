@@ -2,14 +2,12 @@ package compat
 
 import (
 	"context"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/etcdrest/etcdrest/internal/authz"
 )
@@ -17,48 +15,51 @@ import (
 // guarded is the client as the caller of the request may use it: the door has put him into the context. Each message is
 // judged by his grants, however deep the keys in it are nested, before it is sent as his identity and within his namespace.
 // Where nobody is asked who he is, it is the client itself.
-type guarded struct{ grpc.ClientConnInterface }
+type guarded struct {
+	grpc.ClientConnInterface
 
-var errDenied = rpctypes.ErrGRPCPermissionDenied
+	// asked says that callers are asked who they are, so that one who is not known gets nothing but a login.
+	asked bool
+}
 
 // Invoke implements grpc.ClientConnInterface.
 func (g guarded) Invoke(ctx context.Context, method string, request, answer any, opts ...grpc.CallOption) error {
 	caller := authz.From(ctx)
 	if caller == nil {
+		if g.asked && method != pb.Auth_Authenticate_FullMethodName {
+			return rpctypes.ErrGRPCInvalidAuthToken
+		}
 		return g.ClientConnInterface.Invoke(ctx, method, request, answer, opts...)
 	}
-	ctx = withoutCredentials(ctx)
-	if caller.Unlimited() {
-		return caller.Client().Invoke(ctx, method, request, answer, opts...)
-	}
 	p := pass{caller}
-	inner, err := p.in(request)
-	if err != nil {
+	if err := p.judge(request); err != nil {
 		return err
 	}
-	if err := conn(caller, inner).Invoke(ctx, method, inner, answer, opts...); err != nil {
+	u := unary{pass: p, conn: conn(caller, method), method: method, opts: opts}
+	if err := u.send(withoutCredentials(ctx), request, answer); err != nil {
 		return err
 	}
-	return p.out(request, answer)
+	p.out(answer)
+	return nil
 }
 
 // NewStream implements grpc.ClientConnInterface.
 func (g guarded) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	caller := authz.From(ctx)
 	if caller == nil {
+		if g.asked {
+			return nil, rpctypes.ErrGRPCInvalidAuthToken
+		}
 		return g.ClientConnInterface.NewStream(ctx, d, method, opts...)
 	}
-	ctx = withoutCredentials(ctx)
-	if caller.Unlimited() {
-		return caller.Client().NewStream(ctx, d, method, opts...)
+	if method == pb.Lease_LeaseKeepAlive_FullMethodName && caller.Has(authz.Lease) != nil {
+		return nil, rpctypes.ErrGRPCPermissionDenied
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	in, err := streamConn(caller, method).NewStream(ctx, d, method, opts...)
+	s, err := conn(caller, method).NewStream(withoutCredentials(ctx), d, method, opts...)
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
-	return &guardedStream{ClientStream: in, pass: pass{caller}, ctx: ctx, cancel: cancel}, nil
+	return newGuardedStream(ctx, s, caller), nil
 }
 
 // withoutCredentials takes off what the caller showed to the gateway: etcd is shown the identity that he has there.
@@ -67,88 +68,29 @@ func withoutCredentials(ctx context.Context) context.Context {
 	if !ok {
 		return ctx
 	}
-	for _, name := range []string{"authorization", "grpcgateway-authorization", "token"} {
+	for _, name := range []string{
+		rpctypes.TokenFieldNameGRPC, rpctypes.TokenFieldNameSwagger, "grpcgateway-authorization", "grpcgateway-cookie",
+	} {
 		delete(md, name) // it is a copy
 	}
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-// conn is the way that a message goes: into the caller's namespace, unless it has been put there already or has none.
-func conn(c *authz.Caller, message proto.Message) grpc.ClientConnInterface {
-	if len(c.Namespace) == 0 || !spaced(message) {
+// conn is the way that a method's messages go: within the caller's namespace, if he has one and they can.
+func conn(c *authz.Caller, method string) grpc.ClientConnInterface {
+	if len(c.Namespace) == 0 || !spaced(method) {
 		return c.Client()
 	}
 	return c.Client().Namespace(c.Namespace)
 }
 
-// spaced tells whether the client puts the message's keys into the namespace.
-func spaced(message proto.Message) bool {
-	switch message.(type) {
-	case *pb.RangeRequest, *pb.PutRequest, *pb.DeleteRangeRequest, *pb.TxnRequest, *pb.LeaseTimeToLiveRequest:
+// spaced tells whether a method is about keys and leases. The others are about the whole cluster, for those who may do admin.
+func spaced(method string) bool {
+	switch service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/"); service {
+	case "etcdserverpb.KV":
+		return name != "Compact"
+	case "etcdserverpb.Watch", "etcdserverpb.Lease", "v3lockpb.Lock", "v3electionpb.Election":
 		return true
 	}
 	return false
-}
-
-// streamConn is conn for a stream.
-func streamConn(c *authz.Caller, method string) grpc.ClientConnInterface {
-	if len(c.Namespace) > 0 && (method == pb.Watch_Watch_FullMethodName || method == pb.KV_RangeStream_FullMethodName) {
-		return c.Client().Namespace(c.Namespace)
-	}
-	return c.Client()
-}
-
-// guardedStream judges each message of a stream. One that is denied ends it.
-type guardedStream struct {
-	grpc.ClientStream
-	pass   pass
-	ctx    context.Context //nolint:containedctx // a stream is a call under way
-	cancel context.CancelCauseFunc
-	// asked are the leases whose keepalives have not been answered, in their order.
-	asked fifo
-}
-
-// SendMsg implements grpc.ClientStream.
-func (s *guardedStream) SendMsg(m any) error {
-	inner, err := s.pass.in(m)
-	if err != nil {
-		s.cancel(err)
-		return err
-	}
-	if r, ok := m.(*pb.LeaseKeepAliveRequest); ok {
-		s.asked.push(r.GetID())
-	}
-	return s.ClientStream.SendMsg(inner)
-}
-
-// Header implements grpc.ClientStream.
-func (s *guardedStream) Header() (metadata.MD, error) {
-	md, err := s.ClientStream.Header()
-	return md, s.why(err)
-}
-
-// RecvMsg implements grpc.ClientStream.
-func (s *guardedStream) RecvMsg(m any) error {
-	if err := s.ClientStream.RecvMsg(m); err != nil {
-		return s.why(err)
-	}
-	if r, ok := m.(*pb.LeaseKeepAliveResponse); ok { // one that is not the caller's was asked for under another id
-		r.ID = s.asked.pop(r.GetID())
-	}
-	return s.pass.out(nil, m)
-}
-
-// why is what ended the stream: our own word, if it was that.
-func (s *guardedStream) why(err error) error {
-	if err != nil {
-		if cause, ok := context.Cause(s.ctx).(interface{ GRPCStatus() *status.Status }); ok {
-			return cause.GRPCStatus().Err()
-		}
-	}
-	return err
-}
-
-// tooMany is the error of a range that has more keys than the caller may have read at once.
-func tooMany(most int64) error {
-	return status.Errorf(codes.ResourceExhausted, "the range has more than the %d keys that the caller may have read at once; give a limit", most)
 }

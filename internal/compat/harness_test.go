@@ -9,13 +9,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/compat"
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
+	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/handlers"
+	"github.com/etcdrest/etcdrest/internal/stream"
+	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
 // gateway is ours in front of an etcd, behind the door of the API.
@@ -24,6 +29,20 @@ type gateway struct {
 	etcd   *embedetcd.Server
 	compat *compat.Gateway
 	api    http.Handler
+	hub    *stream.Hub
+	epochs *epoch.Keeper
+}
+
+// feeds is how the gateway has /v3 share the watches of etcd.
+type feeds struct{ *stream.Hub }
+
+// Follow implements compat.Feeds.
+func (f feeds) Follow(ctx context.Context, key, end []byte, start int64, prevKV bool, wake func()) (compat.Feed, wire.Header, error) {
+	follower, header, err := f.Hub.Follow(ctx, key, end, start, prevKV, wake)
+	if err != nil {
+		return nil, header, err
+	}
+	return follower, header, nil
 }
 
 // start runs a gateway for the length of the test.
@@ -34,11 +53,23 @@ func start(t testing.TB, o compat.Options) *gateway {
 
 func startOn(t testing.TB, etcd *embedetcd.Server, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
 	t.Helper()
-	return startBehind(t, etcd, nil, o, adjust...)
+	return startWith(t, etcd, o, setup{}, adjust...)
 }
 
 // startBehind is startOn behind a gate that knows the callers.
-func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) handlers.Gate, o compat.Options, adjust ...func(*etcdclient.Config)) *gateway {
+func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Client) *authz.Gate) *gateway {
+	t.Helper()
+	return startWith(t, etcd, compat.Options{}, setup{gate: gate})
+}
+
+// setup is what a test can choose besides: the gate, and the options of the feeds, or none, which leaves the store alone.
+type setup struct {
+	feedless bool
+	gate     func(*etcdclient.Client) *authz.Gate
+	feeds    stream.Options
+}
+
+func startWith(t testing.TB, etcd *embedetcd.Server, o compat.Options, s setup, adjust ...func(*etcdclient.Config)) *gateway {
 	t.Helper()
 	config := etcdclient.Config{Endpoints: []string{etcd.Endpoint()}}
 	for _, f := range adjust {
@@ -53,14 +84,21 @@ func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Cli
 	if err := client.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
+	epochs := epoch.New(client)
+	hub := stream.New(client, epochs, s.feeds)
+	if o.Feeds == nil && !s.feedless {
+		o.Feeds = feeds{hub}
+	}
+	doors := handlers.Options{Watches: hub, Epoch: epochs}
+	if s.gate != nil {
+		made := s.gate(client)
+		doors.Gate, o.Gate = made, made
+	}
 	v3, err := compat.New(client, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	doors := handlers.Options{Compat: v3}
-	if gate != nil {
-		doors.Gate = gate(client)
-	}
+	doors.Compat = v3
 	api, err := handlers.New(client, doors)
 	if err != nil {
 		t.Fatal(err)
@@ -68,14 +106,20 @@ func startBehind(t testing.TB, etcd *embedetcd.Server, gate func(*etcdclient.Cli
 	server := httptest.NewUnstartedServer(api)
 	server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(panics{t}, nil), slog.LevelError)
 	server.Start()
+	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var work sync.WaitGroup
+	work.Go(func() { hub.Run(running) })
 	t.Cleanup(func() {
 		v3.Close()
+		hub.Close()
+		stop()
+		work.Wait()
 		browser.CloseIdleConnections()
 		server.CloseClientConnections()
 		server.Close()
 		_ = client.Close()
 	})
-	return &gateway{url: server.URL, etcd: etcd, compat: v3, api: api}
+	return &gateway{url: server.URL, etcd: etcd, compat: v3, api: api, hub: hub, epochs: epochs}
 }
 
 // panics takes the log of a server, and fails the test for what must not be in it.

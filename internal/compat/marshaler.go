@@ -35,9 +35,16 @@ func (m marshaler) Marshal(v any) ([]byte, error) {
 
 // failure is the body of an error. Only 3.5 had error; it stands first, as it did there.
 type failure struct {
-	Error   string `json:"error"`
-	Code    int32  `json:"code"`
-	Message string `json:"message"`
+	Error   string   `json:"error"`
+	Code    int32    `json:"code"`
+	Message string   `json:"message"`
+	Details []detail `json:"details,omitempty"`
+}
+
+// detail is a google.rpc.DebugInfo: what etcd's own words do not say.
+type detail struct {
+	Type   string `json:"@type"`
+	Detail string `json:"detail"`
 }
 
 // line is a line of a stream that says why it ends.

@@ -1,105 +1,69 @@
 package compat
 
 import (
-	"bytes"
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/etcdrest/etcdrest/internal/authz"
+	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
-// pass judges messages for a caller. What it does not know needs admin.
+// pass finds in messages what a caller wants to do, for package authz to judge. What it does not know needs admin.
 type pass struct{ caller *authz.Caller }
 
-// in judges a request, and gives what is to be sent for it.
-func (p pass) in(message any) (proto.Message, error) {
+// judge refuses a request that the caller may not make, in etcd's words.
+func (p pass) judge(message any) error {
 	switch r := message.(type) {
 	case *pb.RangeRequest:
 		return p.rangeOf(r)
 	case *pb.PutRequest:
-		return r, p.put(r)
+		return p.put(r)
 	case *pb.DeleteRangeRequest:
-		return r, p.deleteRange(r)
+		return p.keys(r.GetKey(), authz.Deletes(r.GetKey(), r.GetRangeEnd(), r.GetPrevKv()))
 	case *pb.TxnRequest:
-		return r, p.txn(r)
+		return p.txn(r)
 	case *pb.WatchRequest:
-		return r, p.watch(r)
+		return p.watch(r.GetCreateRequest())
 	case *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest, *pb.LeaseTimeToLiveRequest, *pb.LeaseLeasesRequest, *pb.LeaseKeepAliveRequest:
-		return p.lease(r)
+		return refusal(p.caller.Has(authz.Lease))
 	}
-	if inner, known, err := p.queue(message); known {
-		return inner, err
+	if known, err := p.queue(message); known {
+		return err
 	}
-	if p.caller.Has(authz.Admin) != nil {
-		return nil, errDenied
-	}
-	m, _ := message.(proto.Message)
-	return m, nil
+	return refusal(p.caller.Has(authz.Admin))
 }
 
-// may judges an access to a range. An empty key is etcd's to refuse. Without a namespace, keys that begin with NUL hold the
-// gateway's own state.
-func (p pass) may(v authz.Verb, key, end []byte) error {
-	switch {
-	case len(key) == 0:
-		return nil
-	case len(p.caller.Namespace) == 0 && key[0] == 0 && p.caller.Has(authz.Admin) != nil, !p.caller.May(v, key, end):
-		return errDenied
+// keys judges an access to keys. An empty key is refused here as etcd refuses it, since nothing can be granted on it.
+func (p pass) keys(key []byte, a authz.Access) error {
+	if len(key) == 0 {
+		return rpctypes.ErrGRPCEmptyKey
 	}
-	return nil
+	return refusal(p.caller.Permit(a))
 }
 
-// look judges a read; where it shows no value, who may lock may look.
-func (p pass) look(key, end []byte, valueless bool) error {
-	err := p.may(authz.Read, key, end)
-	if err != nil && valueless {
-		return p.may(authz.Lock, key, end)
-	}
-	return err
-}
-
-// rangeOf judges a range, and bounds it by what the caller may have read at once, and one key more: that tells.
-func (p pass) rangeOf(r *pb.RangeRequest) (proto.Message, error) {
-	if err := p.look(r.GetKey(), r.GetRangeEnd(), len(r.GetRangeEnd()) == 0 && r.GetKeysOnly()); err != nil {
-		return nil, err
+func (p pass) rangeOf(r *pb.RangeRequest) error {
+	if err := p.keys(r.GetKey(), authz.Ranges(r.GetKey(), r.GetRangeEnd(), r.GetKeysOnly())); err != nil {
+		return err
 	}
 	most := p.caller.Limits.KeysPerRequest
-	if most == 0 || len(r.GetRangeEnd()) == 0 || r.GetCountOnly() || r.GetLimit() > 0 && r.GetLimit() <= most {
-		return r, nil
+	if most > 0 && len(r.GetRangeEnd()) > 0 && !r.GetCountOnly() && (r.GetLimit() <= 0 || r.GetLimit() > most) {
+		return status.Errorf(codes.ResourceExhausted, "the caller may have at most %d keys read at once; give a limit", most)
 	}
-	bounded := proto.CloneOf(r)
-	bounded.Limit = most + 1
-	return bounded, nil
+	return nil
 }
 
 func (p pass) put(r *pb.PutRequest) error {
-	v := authz.Write
-	if r.GetPrevKv() {
-		v |= authz.Read
-	}
-	if err := p.may(v, r.GetKey(), nil); err != nil {
-		return err
-	}
-	if id := r.GetLease(); id != 0 && !p.caller.Owns(id) {
-		return rpctypes.ErrGRPCLeaseNotFound
-	}
-	return nil
-}
-
-func (p pass) deleteRange(r *pb.DeleteRangeRequest) error {
-	v := authz.Write
-	if r.GetPrevKv() {
-		v |= authz.Read
-	}
-	return p.may(v, r.GetKey(), r.GetRangeEnd())
+	tells := r.GetPrevKv() || r.GetIgnoreValue() || r.GetIgnoreLease()
+	return p.keys(r.GetKey(), authz.Puts(r.GetKey(), tells, r.GetLease()))
 }
 
 func (p pass) txn(t *pb.TxnRequest) error {
 	for _, c := range t.GetCompare() {
-		if err := p.look(c.GetKey(), c.GetRangeEnd(), len(c.GetRangeEnd()) == 0 && c.GetTarget() != pb.Compare_VALUE); err != nil {
+		if err := p.keys(c.GetKey(), authz.Compares(c.GetKey(), c.GetRangeEnd(), c.GetTarget() == pb.Compare_VALUE)); err != nil {
 			return err
 		}
 	}
@@ -114,94 +78,47 @@ func (p pass) txn(t *pb.TxnRequest) error {
 func (p pass) op(op *pb.RequestOp) error {
 	switch r := op.GetRequest().(type) {
 	case *pb.RequestOp_RequestRange:
-		bounded, err := p.rangeOf(r.RequestRange)
-		if err == nil && bounded != proto.Message(r.RequestRange) {
-			return tooMany(p.caller.Limits.KeysPerRequest)
-		}
-		return err
+		return p.rangeOf(r.RequestRange)
 	case *pb.RequestOp_RequestPut:
 		return p.put(r.RequestPut)
 	case *pb.RequestOp_RequestDeleteRange:
-		return p.deleteRange(r.RequestDeleteRange)
+		d := r.RequestDeleteRange
+		return p.keys(d.GetKey(), authz.Deletes(d.GetKey(), d.GetRangeEnd(), d.GetPrevKv()))
 	case *pb.RequestOp_RequestTxn:
 		return p.txn(r.RequestTxn)
 	}
 	return nil // one that is empty is etcd's to refuse
 }
 
-func (p pass) watch(w *pb.WatchRequest) error {
-	r := w.GetCreateRequest()
+// watch judges the creation of a watch; what else there is to say on its stream is about one's own watches.
+func (p pass) watch(r *pb.WatchCreateRequest) error {
 	if r == nil {
 		return nil
-	}
-	v := authz.Watch
-	if r.GetPrevKv() {
-		v |= authz.Read
 	}
 	key := r.GetKey()
 	if len(key) == 0 { // the first key there can be
 		key = []byte{0}
 	}
-	return p.may(v, key, r.GetRangeEnd())
+	return refusal(p.caller.Permit(authz.Watches(key, r.GetRangeEnd(), r.GetPrevKv())))
 }
 
-// lease judges what is asked of a lease. One that is not the caller's is asked for under an id that no lease has, so that
-// etcd says of it what it says of one that does not exist.
-func (p pass) lease(message any) (proto.Message, error) {
-	if p.caller.Has(authz.Lease) != nil {
-		return nil, errDenied
+// refusal says in etcd's words what package authz refuses.
+func refusal(err error) error {
+	if err == nil {
+		return nil
 	}
-	switch r := message.(type) {
-	case *pb.LeaseGrantRequest:
-		if r.GetID() == 0 {
-			return &pb.LeaseGrantRequest{TTL: r.GetTTL(), ID: p.caller.NewLeaseID()}, nil
-		}
-		if p.caller.MayChooseLeases() != nil {
-			return nil, errDenied
-		}
-		return r, nil
-	case *pb.LeaseRevokeRequest:
-		if !p.caller.Owns(r.GetID()) {
-			return nil, rpctypes.ErrGRPCLeaseNotFound
-		}
-		return r, nil
-	case *pb.LeaseTimeToLiveRequest:
-		if !p.caller.Owns(r.GetID()) {
-			return &pb.LeaseTimeToLiveRequest{}, nil
-		}
-		return r, nil
-	case *pb.LeaseKeepAliveRequest:
-		if !p.caller.Owns(r.GetID()) {
-			return &pb.LeaseKeepAliveRequest{}, nil
-		}
-		return r, nil
+	if problem.From(err).Code == problem.LeaseNotFound {
+		return rpctypes.ErrGRPCLeaseNotFound
 	}
-	m, _ := message.(proto.Message)
-	return m, nil
+	return rpctypes.ErrGRPCPermissionDenied
 }
 
-// out keeps of an answer what the caller may see; asked is the request, nil on a stream.
-func (p pass) out(asked, answer any) error {
+// out keeps of an answer what the caller may see.
+func (p pass) out(answer any) {
 	switch a := answer.(type) {
-	case *pb.RangeResponse:
-		most := p.caller.Limits.KeysPerRequest
-		if r, ok := asked.(*pb.RangeRequest); ok && most > 0 && len(r.GetRangeEnd()) > 0 && int64(len(a.GetKvs())) > most {
-			return tooMany(most)
-		}
 	case *pb.LeaseTimeToLiveResponse:
-		if r, ok := asked.(*pb.LeaseTimeToLiveRequest); ok {
-			a.ID = r.GetID()
-		}
-		a.Keys = slices.DeleteFunc(a.GetKeys(), func(key []byte) bool { return !p.caller.May(authz.Read, key, nil) })
+		a.Keys = slices.DeleteFunc(a.GetKeys(), func(key []byte) bool { return p.caller.Permit(authz.Ranges(key, nil, false)) != nil })
 	case *pb.LeaseLeasesResponse:
 		a.Leases = slices.DeleteFunc(a.GetLeases(), func(l *pb.LeaseStatus) bool { return !p.caller.Owns(l.GetID()) })
-	default:
-		return p.queueOut(answer)
 	}
-	return nil
 }
-
-// spaceKey puts the caller's namespace in front of a key, and bareKey takes it off.
-func (p pass) spaceKey(key []byte) []byte { return append(bytes.Clone(p.caller.Namespace), key...) }
-
-func (p pass) bareKey(key []byte) []byte { return bytes.TrimPrefix(key, p.caller.Namespace) }

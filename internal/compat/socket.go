@@ -134,6 +134,8 @@ func (s *socket) end(failed error) {
 		code, reason = websocket.StatusGoingAway, "the gateway is stopping"
 	case status.Code(failed) == codes.InvalidArgument:
 		code, reason = websocket.StatusInvalidFramePayloadData, "the request cannot be used"
+	case status.Code(failed) == codes.Unauthenticated, status.Code(failed) == codes.PermissionDenied:
+		code, reason = websocket.StatusPolicyViolation, "the caller may not go on"
 	default:
 		code, reason = websocket.StatusInternalError, "the stream failed"
 	}

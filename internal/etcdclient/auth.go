@@ -32,7 +32,13 @@ func (c *Client) AuthRevision(ctx context.Context) (uint64, error) {
 }
 
 // Authenticated tells whether the client shows etcd who it is.
-func (c *Client) Authenticated() bool { return c.identity.renewable() || c.pool.config.Token != "" }
+func (c *Client) Authenticated() bool {
+	if c.identity.renewable() {
+		return true
+	}
+	shown := c.identity.current.Load()
+	return shown != nil && shown.value != ""
+}
 
 // AuthEnable turns authentication on. There must be a user root that has the role root.
 func (c *Client) AuthEnable(ctx context.Context) (wire.Header, error) {

@@ -2,6 +2,7 @@ package etcdclient
 
 import (
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -37,3 +38,12 @@ func WaitingRenewals(c *Client, id int64) int {
 	}
 	return 0
 }
+
+// Inside puts a message into a namespace, Outside takes one out of it, and Successor is the first key behind it.
+func Inside(prefix []byte, m proto.Message) (proto.Message, bool) {
+	return namespace(prefix).request(m)
+}
+
+func Outside(prefix []byte, m proto.Message) bool { return namespace(prefix).answer(m) }
+
+func Successor(prefix []byte) []byte { return namespace(prefix).successor() }

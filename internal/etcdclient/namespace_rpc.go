@@ -7,14 +7,15 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	election "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
 var _ grpc.ClientConnInterface = (*Namespaced)(nil)
 
-// Invoke makes a unary call within the namespace, for the generated clients. The KV and Lease services are available;
-// what concerns the whole cluster is refused.
+// Invoke makes a unary call within the namespace, for the generated clients. The services KV, Lease, Lock and Election are
+// available; what concerns the whole cluster is refused.
 func (n *Namespaced) Invoke(ctx context.Context, full string, request, answer any, opts ...grpc.CallOption) error {
 	m := lookup(full, request)
 	inner, ok := n.space.request(request)
@@ -33,10 +34,11 @@ func (n *Namespaced) Invoke(ctx context.Context, full string, request, answer an
 	return nil
 }
 
-// NewStream opens a stream within the namespace: a watch, a lease keepalive or a range stream.
+// NewStream opens a stream within the namespace: a watch, a lease keepalive, a range stream or the leaders of an election.
 func (n *Namespaced) NewStream(ctx context.Context, desc *grpc.StreamDesc, full string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if !slices.Contains([]string{
 		pb.Watch_Watch_FullMethodName, pb.Lease_LeaseKeepAlive_FullMethodName, pb.KV_RangeStream_FullMethodName,
+		election.Election_Observe_FullMethodName,
 	}, full) {
 		return nil, errNotInNamespace(nameOf(full))
 	}
@@ -108,6 +110,8 @@ func (ns namespace) request(message any) (inner proto.Message, ok bool) {
 		inner = c
 	case *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest, *pb.LeaseTimeToLiveRequest, *pb.LeaseLeasesRequest, *pb.LeaseKeepAliveRequest:
 		inner, _ = r.(proto.Message)
+	default:
+		return ns.queueRequest(message)
 	}
 	return inner, ok
 }
@@ -179,6 +183,8 @@ func (ns namespace) answer(message any) bool {
 		}
 	case *pb.LeaseTimeToLiveResponse:
 		r.Keys = ns.ownKeys(r.GetKeys())
+	default:
+		return ns.queueAnswer(message)
 	}
 	return true
 }

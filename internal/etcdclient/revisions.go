@@ -34,7 +34,8 @@ func (v *revisions) take(r *wire.WatchResponse, prefix namespace) (whole []Chang
 				return whole, errCorrupt(methodWatch, errOutOfOrder)
 			}
 			whole = v.finish(whole)
-			v.open = Change{Revision: revision, Events: c.events[len(c.events):]}
+			v.open = Change{Revision: revision, Events: c.events[len(c.events):], Header: r.Header}
+			v.open.Header.Revision = revision
 		}
 		size, ok := c.event(&e, prefix)
 		if !ok {

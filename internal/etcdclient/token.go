@@ -41,6 +41,9 @@ func (t *token) outgoing(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, own)
 }
 
+// BringsToken says that a call in the context would show etcd a token of its caller's own, and not the client's.
+func BringsToken(ctx context.Context) bool { return bringsToken(ctx) }
+
 // bringsToken says that the call shows etcd a token of its caller's own. Such a call goes by itself, under that token alone:
 // it joins no other, and what etcd says of the token says nothing of the client's.
 func bringsToken(ctx context.Context) bool {

@@ -13,6 +13,8 @@ type Change struct {
 	Events   []wire.Event
 	// Size is the number of bytes that it holds.
 	Size int
+	// Header is that of etcd's answer, with the revision of the change.
+	Header wire.Header
 }
 
 // WatchRequest says what to watch.

@@ -17,20 +17,29 @@ func (a *API) admit(c *call) error {
 	if a.options.Gate == nil || c.route.open || c.route.login || c.route.unserved || a.logsIn(c) {
 		return nil
 	}
-	if len(c.r.Header["Authorization"]) > 1 {
-		return a.challenge(c, problem.New(problem.Unauthenticated, "the request has more than one Authorization header").AtParameter("Authorization"))
+	shown, err := c.credentials()
+	ticket, ticketed := "", false
+	if err == nil {
+		ticket, ticketed, err = c.ticket()
 	}
-	shown := credentials(c.r)
-	if c.route.compat && shown.Authorization == "" {
-		shown.Authorization = offeredToken(c.r.Header)
+	if err == nil && ticketed && shown.Authorization != "" {
+		err = shownTwice()
 	}
-	caller, err := a.options.Gate.Admit(c.ctx(), shown)
 	if err != nil {
-		return a.challenge(c, err)
+		return a.turnAway(c, err, false)
+	}
+	var caller *authz.Caller
+	if ticketed {
+		caller, err = a.redeem(c, ticket)
+	} else {
+		caller, err = a.options.Gate.Admit(c.ctx(), shown)
+	}
+	if err != nil {
+		return a.turnAway(c, err, !ticketed && shown.Authorization == "")
 	}
 	c.become(caller)
 	if err := c.count(); err != nil {
-		return err
+		return a.turnAway(c, err, false)
 	}
 	if c.route.verb != 0 {
 		return caller.Has(c.route.verb)
@@ -52,6 +61,46 @@ func (c *call) become(caller *authz.Caller) {
 	c.received = c.r
 }
 
+// credentials are what the request shows, in one way.
+func (c *call) credentials() (authn.Credentials, error) {
+	at, _ := netip.ParseAddrPort(c.r.RemoteAddr) // a listener that is no IP's has none
+	shown := authn.Credentials{TLS: c.r.TLS, Remote: at.Addr()}
+	all := c.r.Header["Authorization"]
+	if c.route.sockets && isSocket(c.r) {
+		offered, err := offeredTokens(c.r.Header)
+		if err != nil {
+			return shown, err
+		}
+		all = append(offered, all...)
+	}
+	if len(all) > 1 {
+		return shown, shownTwice()
+	}
+	if len(all) == 1 {
+		shown.Authorization = all[0]
+	} else if c.route.compat {
+		shown.Authorization = offeredToken(c.r.Header)
+	}
+	return shown, nil
+}
+
+func shownTwice() *problem.Error {
+	return problem.New(problem.Unauthenticated, "the request shows credentials more than once").AtParameter("Authorization")
+}
+
+// turnAway answers a caller who cannot be let in. Those whose scripts would see nothing of a status are told by the stream.
+func (a *API) turnAway(c *call, err error, anonymous bool) error {
+	e := problem.From(err)
+	passes := c.route.sockets && isEventSource(c.r) && e.Code.Info().Retryable // any status would be final for an EventSource
+	if !passes && (!c.route.sockets || !isSocket(c.r)) {
+		return a.challenge(c, err)
+	}
+	refusal := &authz.Refusal{Err: err, Anonymous: anonymous && e.Code == problem.Unauthenticated}
+	c.r = c.r.WithContext(authz.WithRefusal(c.r.Context(), refusal))
+	c.received = c.r
+	return nil
+}
+
 // logsIn tells whether the call is etcd's own way of becoming known, for callers whom etcd knows.
 func (a *API) logsIn(c *call) bool {
 	if !c.route.compat || !slices.Contains(a.options.Gate.Kinds(), authn.KindEtcd) {
@@ -71,12 +120,6 @@ func offeredToken(h http.Header) string {
 		return ""
 	}
 	return "Bearer " + strings.TrimSpace(token)
-}
-
-// credentials are what the request shows.
-func credentials(r *http.Request) authn.Credentials {
-	at, _ := netip.ParseAddrPort(r.RemoteAddr) // a listener that is no IP's has none
-	return authn.Credentials{Authorization: r.Header.Get("Authorization"), TLS: r.TLS, Remote: at.Addr()}
 }
 
 // challenge says with a refusal what would be accepted. A page's script is not sent Basic: its browser would ask its user

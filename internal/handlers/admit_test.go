@@ -241,7 +241,7 @@ func TestACallerIsToldWhoHeIs(t *testing.T) {
 	}
 	g.do(t, "GET", "/v1/auth/whoami", "").problem(t, 401, "unauthenticated")
 	g.do(t, "GET", "/v1/auth/whoami", "", as("r"), as("op")).problem(t, 401, "unauthenticated")
-	if a := g.do(t, "GET", "/v1/auth/methods", "").want(t, 200); string(a.body) != `{"methods":[{"kind":"jwt"},{"kind":"etcd"}],"idempotency":true}`+"\n" {
+	if a := g.do(t, "GET", "/v1/auth/methods", "").want(t, 200); string(a.body) != `{"methods":[{"kind":"jwt"},{"kind":"etcd"}],"idempotency":true,"tickets":true}`+"\n" {
 		t.Errorf("methods: got %s", a.body)
 	}
 

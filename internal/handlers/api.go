@@ -19,6 +19,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/ticket"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -54,6 +55,8 @@ type Backend interface {
 // Gate lets callers in; *authz.Gate satisfies it.
 type Gate interface {
 	Admit(ctx context.Context, c authn.Credentials) (*authz.Caller, error)
+	// Again judges somebody who is known already.
+	Again(ctx context.Context, p *authn.Principal) (*authz.Caller, error)
 	// Kinds are the ways to be known, in the order in which they are tried.
 	Kinds() []authn.Kind
 	// Challenges are the values of WWW-Authenticate.
@@ -124,6 +127,7 @@ type API struct {
 	origins originPolicy
 	epoch   *epoch.Keeper
 	records *records
+	tickets *ticket.Keeper
 	sizes   rangeSizes
 
 	// scanning has room for the one scan of etcd's log that may run.
@@ -180,6 +184,7 @@ func New(backend Backend, o Options) (*API, error) {
 	}
 	a.store = observed{Store: backend, epoch: a.epoch}
 	a.records = newRecords(backend)
+	a.tickets = ticket.New(backend)
 	a.stopping, a.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the API ends by Drain, not with a caller
 	a.mount()
 	return a, nil

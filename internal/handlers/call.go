@@ -11,6 +11,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/ticket"
 	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
@@ -29,6 +30,8 @@ type call struct {
 	store   Store
 	backend Backend
 	query   params
+	// ticketHold is the caller's hold on the ticket of a stream; nil without one.
+	ticketHold *ticket.Hold
 
 	id      string
 	started time.Time

@@ -15,8 +15,10 @@ import (
 // refusal is plain text.
 const maxHeaderBytes = 96 << 10
 
-// guard refuses what must not reach a handler: huge headers, a foreign Host (DNS rebinding) and another site's page.
+// guard refuses what must not reach a handler: huge headers, a foreign Host (DNS rebinding) and another site's page. Vary is
+// there always, so that caches keep the answers to pages of different origins apart.
 func (a *API) guard(c *call) error {
+	c.w.Header()["Vary"] = []string{"Origin"}
 	if headerBytes(c.r) > maxHeaderBytes {
 		return problem.New(problem.HeaderTooLarge, "the request line and the headers may have at most %d bytes together", maxHeaderBytes).
 			With("limit", maxHeaderBytes)
@@ -88,11 +90,12 @@ func newOriginPolicy(allowed []string, public *url.URL) (originPolicy, error) {
 }
 
 // guard refuses requests that a browser sends for another site's page, reads too, unless its origin is listed. Listed
-// origins get CORS headers, on errors as well; Vary is there always, so that caches keep the answers apart.
+// origins get CORS headers, on errors as well.
 func (p originPolicy) guard(c *call) error {
-	h := c.w.Header()
-	h["Vary"] = []string{"Origin"}
 	origin := c.r.Header.Get("Origin")
+	if len(c.r.Header["Origin"]) > 1 { // no browser sends two, and nobody could say which one counts
+		origin = "null"
+	}
 	if origin != "" && p.listed[strings.ToLower(origin)] {
 		p.cors(c, origin)
 		return nil
@@ -112,10 +115,10 @@ func (p originPolicy) guard(c *call) error {
 		WithHint("list the page's origin with --allowed-origins").AtParameter("Origin")
 }
 
-// sameOrigin compares the Origin's host with the Host that the request was sent to.
+// sameOrigin compares the Origin's host with the Host that the request was sent to. An Origin is a scheme and a host, and no more.
 func sameOrigin(r *http.Request, origin string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) && strings.EqualFold(origin, u.Scheme+"://"+u.Host)
 }
 
 // exposed are the answer headers that a listed page's script may read.

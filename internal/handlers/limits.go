@@ -13,7 +13,7 @@ import (
 
 // room takes the call among the requests under way. Probes and pages always find room, and streams are bounded elsewhere.
 func (a *API) room(c *call) error {
-	if c.route.open || c.route.live {
+	if c.route.open || c.goesOn() {
 		return nil
 	}
 	if a.requests.Add(1) > a.options.MaxRequests {
@@ -24,6 +24,11 @@ func (a *API) room(c *call) error {
 	return nil
 }
 
+// goesOn tells whether the call is a stream, or waits for others, which is bounded where it is served.
+func (c *call) goesOn() bool {
+	return c.route.live || c.route.compat && c.api.options.Compat != nil && c.api.options.Compat.Lasts(c.r)
+}
+
 // count takes the call against the limits of its caller, and tells him what is left.
 func (c *call) count() error {
 	u := c.caller.Usage()
@@ -31,7 +36,7 @@ func (c *call) count() error {
 	if left, most, full, ok := u.Quota(); ok {
 		c.quota(left, most, full)
 	}
-	if err != nil || c.route.live {
+	if err != nil || c.goesOn() {
 		return err
 	}
 	if err := u.OpenRequest(); err != nil {

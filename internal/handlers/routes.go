@@ -35,6 +35,8 @@ type route struct {
 	long bool
 	// live marks routes whose answer goes on, which bound their time by themselves.
 	live bool
+	// sockets marks routes that can be WebSockets whose peers are told there what is wrong with them.
+	sockets bool
 	// verb is what the caller must be granted, on some key at least; which keys it is granted on is judged by the store that
 	// the call works on. It is 0 where that is the whole question.
 	verb authz.Verb
@@ -67,7 +69,7 @@ func table() []route {
 		{method: "GET", pattern: "/v1/export", operation: "exportKeys", handle: (*API).exportKeys, long: true},
 		{method: "POST", pattern: "/v1/import", operation: "importKeys", handle: (*API).importKeys, writes: true, long: true},
 		{method: "GET", pattern: "/v1/search", operation: "searchKeys", handle: (*API).searchKeys, long: true},
-		{method: "GET", pattern: "/v1/watch", operation: "watch", handle: (*API).watch, live: true},
+		{method: "GET", pattern: "/v1/watch", operation: "watch", handle: (*API).watch, live: true, sockets: true},
 		{method: "GET", pattern: "/v1/watch/poll", operation: "pollEvents", handle: (*API).pollEvents, live: true},
 		{method: "POST", pattern: "/v1/leases", operation: "grantLease", handle: (*API).grantLease, writes: true, follows: (*call).followsLease, resumes: true, verb: authz.Lease},
 		{method: "GET", pattern: "/v1/leases", operation: "listLeases", handle: (*API).listLeases, verb: authz.Lease},
@@ -102,6 +104,7 @@ func table() []route {
 		{method: "POST", pattern: "/v1/auth/enable", operation: "enableAuth", handle: (*API).enableAuth, writes: true, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/auth/disable", operation: "disableAuth", handle: (*API).disableAuth, writes: true, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/auth/login", operation: "login", handle: (*API).login, writes: true, login: true},
+		{method: "POST", pattern: "/v1/auth/tickets", operation: "issueTicket", handle: (*API).issueTicket, writes: true},
 		{method: "GET", pattern: "/v1/users", operation: "listUsers", handle: (*API).listUsers, verb: authz.Admin},
 		{method: "POST", pattern: "/v1/users", operation: "addUser", handle: (*API).addUser, writes: true, follows: (*call).followsOnceOnly, secret: true, verb: authz.Admin},
 		{method: "GET", pattern: "/v1/users/{name}", operation: "getUser", handle: (*API).getUser, verb: authz.Admin},

@@ -39,6 +39,7 @@ func (a *API) handle(c *call) error {
 	if err := a.admit(c); err != nil {
 		return err
 	}
+	defer c.letGo()
 	if c.route.compat {
 		return c.route.handle(a, c)
 	}

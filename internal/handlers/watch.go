@@ -1,15 +1,18 @@
 package handlers
 
 import (
+	"context"
+	"errors"
 	"net/http"
 
-	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/query"
+	"github.com/etcdrest/etcdrest/internal/ticket"
 )
 
 // Watches answers the routes that watch; *stream.Hub satisfies it. An error means that nothing has been written. The request
-// id of an answer is its X-Request-Id, which is set before.
+// id of an answer is its X-Request-Id, which is set before, and the caller is in the request's context (authz.From), or why
+// there is none (authz.RefusalOf).
 type Watches interface {
 	// Watch serves a watch over the transport that the request asks for, for as long as it lasts.
 	Watch(w http.ResponseWriter, r *http.Request, q *query.Query) error
@@ -31,15 +34,15 @@ func (a *API) watch(c *call) error {
 	if a.options.Watches == nil {
 		return errNoWatches()
 	}
-	if err := c.watchesAll(); err != nil {
-		return err
-	}
 	set(c.w.Header(), "X-Request-Id", c.id)
 	begun := &begun{ResponseWriter: c.w, call: c}
 	if err := a.options.Watches.Watch(begun, c.r, &c.query.Query); err != nil {
 		return err
 	}
 	c.answered, c.status = true, begun.status
+	if errors.Is(context.Cause(c.ctx()), ticket.ErrTaken) {
+		panic(http.ErrAbortHandler) // a clean end of the answer would pass for the end of the watch
+	}
 	return nil
 }
 
@@ -66,9 +69,6 @@ func (a *API) pollEvents(c *call) error {
 	if a.options.Watches == nil {
 		return errNoWatches()
 	}
-	if err := c.watchesAll(); err != nil {
-		return err
-	}
 	set(c.w.Header(), "X-Request-Id", c.id)
 	body, revision, err := a.options.Watches.Poll(c.w, c.r, &c.query.Query)
 	if err != nil {
@@ -76,14 +76,6 @@ func (a *API) pollEvents(c *call) error {
 	}
 	c.body, c.revision = append(c.body, body...), revision
 	return nil
-}
-
-// watchesAll refuses whoever may not do everything, until watches judge what callers name.
-func (c *call) watchesAll() error {
-	if c.caller == nil || c.caller.Unlimited() {
-		return nil
-	}
-	return c.caller.Authorise(authz.All, nil, []byte{0})
 }
 
 func errNoWatches() error { return problem.New(problem.NotSupported, "this gateway serves no watches") }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,9 @@ func (a *API) authMethods(c *call) error {
 		c.closeInner('}')
 	}
 	c.closeArray()
-	c.boolMember("idempotency", a.keepsState(c))
+	keeps := a.keepsState(c)
+	c.boolMember("idempotency", keeps)
+	c.boolMember("tickets", keeps && a.options.Gate != nil)
 	c.closeObject()
 	return nil
 }
@@ -86,11 +89,14 @@ func (c *call) grantsMember(grants []authz.Grant) {
 func (c *call) limitsMember(l authz.Limits) {
 	c.name("limits")
 	c.openObject()
+	if l.RequestsPerSecond > 0 {
+		c.name("requests_per_second")
+		c.body = append(strconv.AppendFloat(c.body, l.RequestsPerSecond, 'g', -1, 64), ',')
+	}
 	for _, one := range []struct {
 		name string
 		n    int64
 	}{
-		{"requests_per_second", int64(l.RequestsPerSecond)},
 		{"burst", int64(l.Burst)},
 		{"concurrent", int64(l.Concurrent)},
 		{"streams", int64(l.Streams)},

@@ -115,7 +115,7 @@ func (u *catchup) run() {
 	u.state, u.slotless = catchupRunning, false
 	r := u.feed.request(u.log.head + 1)
 	r.Alone = true
-	u.watch = u.feed.hub.store.Watch(r, &replay{catchup: u, turn: u.turn})
+	u.watch = u.feed.store.Watch(r, &replay{catchup: u, turn: u.turn})
 }
 
 // readLocked is told that a cursor that needed the revision before has moved: what nobody needs any more is let go, and a

@@ -5,7 +5,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
 // Cursor is a subscriber's place. It holds no messages: it reads them from its feed, or from a catch-up, when its transport
@@ -17,9 +19,12 @@ type Cursor struct {
 	requestID string
 	since     time.Time
 	deadline  time.Time // zero: none
+	// usage counts it among its caller's; nil where nobody is asked.
+	usage *authz.Usage
 	// epoch and present are those of the store when the watch began.
 	epoch   string
 	present int64
+	began   wire.Header
 	// wake tells the transport that there may be something to read. It never blocks, and a wake that comes too late or for
 	// nothing does no harm. Before the transport has the cursor, nobody is woken.
 	wake   func(*Cursor)
@@ -32,8 +37,9 @@ type Cursor struct {
 	// heard is when it last got a message, in nanoseconds since the epoch.
 	heard atomic.Int64
 
-	mu   sync.Mutex // the innermost lock; it guards what follows
-	feed *feed
+	mu     sync.Mutex // the innermost lock; it guards what follows
+	access access     // on whose behalf it reads
+	feed   *feed
 	// first are messages that come before all others.
 	first []message
 	snap  *snapshot // under way
@@ -86,7 +92,7 @@ func (c *Cursor) read(dst []byte, f framer) ([]byte, readState) {
 		return dst, readOver
 	}
 	c.mu.Lock()
-	first, snap, feed, over, end := c.first, c.snap, c.feed, c.ended, c.end
+	first, snap, feed, scope, over, end := c.first, c.snap, c.feed, c.access.scope, c.ended, c.end
 	c.first = nil
 	c.mu.Unlock()
 	for _, m := range first {
@@ -104,7 +110,7 @@ func (c *Cursor) read(dst []byte, f framer) ([]byte, readState) {
 		}
 		return dst, readIdle
 	}
-	if feed == nil { // it is being moved
+	if feed == nil || c.moves(feed, scope) { // it is on its way to another one
 		return dst, readIdle
 	}
 	return c.follow(dst, f, feed)
@@ -169,6 +175,9 @@ func (c *Cursor) close(linger time.Duration) {
 		return
 	}
 	c.hub.unregister(c)
+	if c.usage != nil {
+		c.usage.CloseWatch()
+	}
 	if snap != nil {
 		snap.cancel()
 	}

@@ -40,6 +40,17 @@ func (g *gateway) open(t testing.TB) *socket { t.Helper(); return g.dial(t, "", 
 
 func (g *gateway) tryDial(t testing.TB, query string, protocols ...string) (s *socket, status int, err error) {
 	t.Helper()
+	return g.tryDialWith(t, nil, query, protocols...)
+}
+
+// tryDialAs dials with a token in a header, and without the subprotocol.
+func (g *gateway) tryDialAs(t testing.TB, token, query string) (s *socket, status int, err error) {
+	t.Helper()
+	return g.tryDialWith(t, http.Header{"Authorization": {"Bearer " + token}}, query)
+}
+
+func (g *gateway) tryDialWith(t testing.TB, header http.Header, query string, protocols ...string) (s *socket, status int, err error) {
+	t.Helper()
 	s = &socket{}
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
@@ -47,7 +58,7 @@ func (g *gateway) tryDial(t testing.TB, query string, protocols ...string) (s *s
 		return c, err
 	}}
 	conn, response, err := websocket.Dial(t.Context(), strings.Replace(g.url, "http", "ws", 1)+"/v1/watch?"+query, &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: transport}, Subprotocols: protocols, CompressionMode: websocket.CompressionDisabled,
+		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Subprotocols: protocols, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
 		transport.CloseIdleConnections()

@@ -55,6 +55,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 	s.closed(websocket.StatusGoingAway)
 	url.refused("0", "draining")
 	url.closed(websocket.StatusGoingAway)
+	idle.refused("", "draining")
 	idle.closed(websocket.StatusGoingAway)
 	(<-polled).problem(t, 503, "draining")
 	if !<-drained {

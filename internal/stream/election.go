@@ -27,13 +27,13 @@ func electionRange(name []byte) (start, end []byte, err error) {
 }
 
 // recall makes the cursor know who stood at the revision, by a read. At revision 0 nothing was there.
-func (h *Hub) recall(ctx context.Context, c *Cursor, revision int64) error {
+func (c *Cursor) recall(ctx context.Context, revision int64) error {
 	if revision == 0 {
 		return nil
 	}
-	b, err := h.ballotAt(ctx, c.request, revision)
+	b, err := c.ballotAt(ctx, revision)
 	if err != nil && problem.From(err).Code == problem.Compacted {
-		return problem.From(h.compacted(ctx, c.request, revision, err)).
+		return problem.From(c.compacted(ctx, revision, err)).
 			WithHint("an election can be observed from the revision behind compact_revision on, or from the present: leave start_revision out")
 	}
 	c.ballot = b
@@ -41,14 +41,15 @@ func (h *Hub) recall(ctx context.Context, c *Cursor, revision int64) error {
 }
 
 // ballotAt reads who stood at the revision.
-func (h *Hub) ballotAt(ctx context.Context, r *Request, revision int64) (b ballot, err error) {
+func (c *Cursor) ballotAt(ctx context.Context, revision int64) (b ballot, err error) {
+	h, r := c.hub, c.request
 	select {
 	case h.snapshots <- struct{}{}:
 		defer func() { <-h.snapshots }()
 	case <-ctx.Done():
 		return b, ctx.Err()
 	}
-	in := scan.New(h.store, wire.RangeRequest{Key: r.Start, End: r.End, Revision: revision}, stepTimeout)
+	in := scan.New(c.who().store, wire.RangeRequest{Key: r.Start, End: r.End, Revision: revision}, stepTimeout)
 	for kv, err := range in.All(ctx) {
 		if err != nil {
 			return ballot{}, err

@@ -28,6 +28,7 @@ type entry struct {
 	size     int   // bytes of keys and values
 	before   int64 // those of all entries of the log before this one; the log's own
 	account  *account
+	header   wire.Header
 
 	mu      sync.Mutex
 	texts   []text
@@ -47,7 +48,7 @@ type text struct {
 const entryOverhead = 256
 
 func newEntry(c *etcdclient.Change, a *account) *entry {
-	e := &entry{revision: c.Revision, events: c.Events, size: c.Size, account: a, held: c.Size + entryOverhead}
+	e := &entry{revision: c.Revision, events: c.Events, size: c.Size, header: c.Header, account: a, held: c.Size + entryOverhead}
 	a.add(e.held)
 	return e
 }

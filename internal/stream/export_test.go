@@ -56,6 +56,13 @@ func (h *Hub) Replies() (n int) {
 // Cursors is how many cursors there are.
 func (h *Hub) Cursors() int { return h.watching() }
 
+// Strangers is how many sockets wait for their peers to say who they are.
+func (h *Hub) Strangers() int {
+	h.strangers.mu.Lock()
+	defer h.strangers.mu.Unlock()
+	return h.strangers.all
+}
+
 // RunningCatchups is how many catch-ups have a watch.
 func (h *Hub) RunningCatchups() int {
 	h.slots.mu.Lock()
@@ -103,7 +110,7 @@ func NewFanOut(n int) *FanOut {
 	f.log.open(1, &h.logs)
 	u := &FanOut{feed: f, next: 1, buffer: make([]byte, 0, 1<<16)}
 	for range n {
-		c := h.newCursor(&Request{form: form{options: kvjson.Options{}}}, "", func(*Cursor) {})
+		c := h.newCursor(access{}, &Request{form: form{options: kvjson.Options{}}}, "", func(*Cursor) {})
 		c.feed, c.next = f, 1
 		f.cursors[c] = struct{}{}
 		c.opened.Store(true)

@@ -4,11 +4,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
-// feedKey tells feeds apart. What a log holds is of one epoch: in the next, the same revisions are others.
+// feedKey tells feeds apart. What a log holds is of one epoch: in the next, the same revisions are others. And it is of one
+// scope: what one identity at etcd may see, and in one namespace, says nothing of others.
 type feedKey struct {
+	scope             authz.Scope
 	epoch, start, end string
 	prevKV            bool
 }
@@ -17,8 +20,10 @@ type feedKey struct {
 // cursors into it, so a slow one costs nothing but its place. One lock guards the feed, its catch-ups and where its cursors
 // stand; nothing is called under it that could block.
 type feed struct {
-	hub   *Hub
-	key   feedKey
+	hub *Hub
+	key feedKey
+	// store is etcd as everybody sees it who is in the feed; whoever joins is judged before.
+	store Store
 	watch *etcdclient.Watch
 	since time.Time
 	// ready is closed, once, when etcd has accepted the watch or it has ended before.
@@ -42,12 +47,12 @@ type feed struct {
 
 var _ etcdclient.Watcher = (*feed)(nil)
 
-// openFeed begins a feed that knows everything from the revision on.
-func (h *Hub) openFeed(key feedKey, from int64) *feed {
-	f := &feed{hub: h, key: key, since: time.Now(), ready: make(chan struct{}), cursors: make(map[*Cursor]struct{})}
+// openFeed begins a feed over a store that knows everything from the revision on.
+func (h *Hub) openFeed(store Store, key feedKey, from int64) *feed {
+	f := &feed{hub: h, key: key, store: store, since: time.Now(), ready: make(chan struct{}), cursors: make(map[*Cursor]struct{})}
 	f.log.open(from, &h.logs)
 	f.lingers = f.since.Add(h.options.Linger)
-	f.watch = h.store.Watch(f.request(from), f)
+	f.watch = store.Watch(f.request(from), f)
 	return f
 }
 
@@ -175,6 +180,13 @@ func (f *feed) add(c *Cursor, start int64) error {
 func (f *feed) hasLocked(c *Cursor) bool {
 	_, has := f.cursors[c]
 	return has
+}
+
+// placeOf gives the next revision that the cursor needs; false when it is not in the feed any more.
+func (f *feed) placeOf(c *Cursor) (next int64, in bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return c.next, f.hasLocked(c)
 }
 
 func (f *feed) isOpen() bool {

@@ -84,7 +84,7 @@ func stands(err error, next int64) bool {
 	return ok && e.CompactRevision > 0 && next >= e.CompactRevision
 }
 
-// take gives the cursor the next revisions, in into, and moves it behind them; head is the revision up to which it has read
+// take gives the cursor the next revisions, as many as into has room for, and moves it behind them; head is the revision up to which it has read
 // everything then, or had when there is an error. When there are none, the cursor waits.
 func (f *feed) take(c *Cursor, into []*entry) (entries []*entry, head int64, err error) {
 	f.mu.Lock()
@@ -123,7 +123,7 @@ func (f *feed) take(c *Cursor, into []*entry) (entries []*entry, head int64, err
 // advanceLocked takes the next revisions from the log, or learns that there are none up to its head.
 func (c *Cursor) advanceLocked(l *log, into []*entry) []*entry {
 	found := l.after(c.next)
-	into = append(into, found[:min(batchSize, len(found))]...)
+	into = append(into, found[:min(cap(into), len(found))]...)
 	if len(into) > 0 {
 		c.next = into[len(into)-1].revision + 1
 	} else {

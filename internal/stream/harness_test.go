@@ -16,6 +16,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/contract"
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 	"github.com/etcdrest/etcdrest/internal/epoch"
@@ -39,6 +41,7 @@ type gateway struct {
 	// revision is the store's once the gateway has begun.
 	revision int64
 	messages *contract.Streams
+	gate     *authz.Gate // nil where nobody is asked
 	// accepted counts the connections that the server has taken.
 	accepted atomic.Int64
 }
@@ -56,6 +59,8 @@ type setup struct {
 	// user is whom etcd sees in the gateway, with its name for a password, once prepare has set etcd up.
 	user    string
 	prepare func(*embedetcd.Server)
+	// policy judges the callers; nil asks nobody.
+	policy *authz.Policy
 	// serve adjusts the HTTP server.
 	serve func(*http.Server)
 }
@@ -113,8 +118,14 @@ func (g *gateway) serve(t testing.TB, s *setup) {
 	if s.store != nil {
 		store = s.store(store)
 	}
+	options := handlers.Options{Epoch: epochs}
+	if s.policy != nil {
+		g.gate = authz.NewGate(g.store, named{authn.NewEtcd()}, s.policy)
+		s.options.Gate, options.Gate = g.gate, g.gate
+	}
 	g.hub = stream.New(store, epochs, s.options)
-	api, err := handlers.New(g.store, handlers.Options{Watches: g.hub, Epoch: epochs})
+	options.Watches = g.hub
+	api, err := handlers.New(g.store, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +166,13 @@ func (g *gateway) serve(t testing.TB, s *setup) {
 		t.Fatal(err)
 	}
 	g.revision = g.present(t)
+}
+
+// replace has the callers judged by other rules.
+func (g *gateway) replace(t testing.TB, rules ...authz.Rule) {
+	t.Helper()
+	g.gate.Replace(named{authn.NewEtcd()}, policyOf(t, rules...))
+	g.hub.Rejudge()
 }
 
 // smallBuffer is what sockets hold on either side, so that whoever does not read stalls the gateway soon.

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/epoch"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -28,7 +30,7 @@ type Store interface {
 	Watch(r etcdclient.WatchRequest, w etcdclient.Watcher) *etcdclient.Watch
 	// WatchFaults are what the watches of the present members lack.
 	WatchFaults() etcdclient.WatchFaults
-	// Authenticated tells whether etcd asks who the gateway is, and AuthRevision when what it may do has changed.
+	// Authenticated tells whether etcd is shown who asks, and AuthRevision when what its users may do has changed.
 	Authenticated() bool
 	AuthRevision(ctx context.Context) (uint64, error)
 	LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error)
@@ -63,6 +65,8 @@ type Options struct {
 	// WriteTimeout is how long a subscriber may take none of what is written to it, and how long the peer of a socket may take
 	// to answer a ping (default 30 s); PingEvery is how often it is pinged (default 20 s).
 	WriteTimeout, PingEvery time.Duration
+	// Gate knows callers who say on a socket who they are, and judges those who watch anew (default: nobody is asked).
+	Gate Gate
 	// Logger takes the cause of internal errors (default: discarded).
 	Logger *slog.Logger
 }
@@ -102,6 +106,15 @@ const (
 	mostRetry = 5 * time.Second
 )
 
+// Gate lets callers in; *authz.Gate satisfies it.
+type Gate interface {
+	Admit(ctx context.Context, c authn.Credentials) (*authz.Caller, error)
+	// Again judges somebody who is known anew.
+	Again(ctx context.Context, p *authn.Principal) (*authz.Caller, error)
+}
+
+var _ Gate = (*authz.Gate)(nil)
+
 // Hub is the live watches of one etcd. Make it with New, run it with Run, end it with Drain and Close. It is safe for
 // concurrent use.
 type Hub struct {
@@ -116,9 +129,14 @@ type Hub struct {
 	draining  chan struct{} // closed by Drain
 	drainOnce sync.Once
 	lastID    atomic.Uint64
-	// authRevision is what the feeds were judged at.
+	// authRevision is what the feeds were judged at by etcd.
 	authRevision atomic.Uint64
-	resumes      atomic.Int64 // of feeds, those that are gone too
+	// judgement counts how often callers were to be judged anew; rejudge (capacity 1) tells Run, judging says that it goes on.
+	judgement atomic.Int64
+	rejudge   chan struct{}
+	judging   atomic.Bool
+	strangers strangers
+	resumes   atomic.Int64 // of feeds, those that are gone too
 
 	// spawn starts a goroutine that Close waits for, and gives what cancels its context; false once the hub is closed.
 	spawn func(func(context.Context)) (cancel func(), started bool)
@@ -140,7 +158,7 @@ type Hub struct {
 func New(store Store, e Epoch, o Options) *Hub {
 	h := &Hub{
 		store: store, epoch: e, options: o.withDefaults(), slots: newSlots(runningCatchups),
-		snapshots: make(chan struct{}, snapshotsAtOnce), admission: make(chan struct{}, admittedAtOnce), draining: make(chan struct{}),
+		snapshots: make(chan struct{}, snapshotsAtOnce), admission: make(chan struct{}, admittedAtOnce), draining: make(chan struct{}), rejudge: make(chan struct{}, 1),
 		feeds: make(map[feedKey]*feed), cursors: make(map[*Cursor]struct{}), streams: make(map[uint64]subscriber),
 		ends: make(map[problem.Code]int64), sent: make(map[string]int64), metrics: newMetrics(),
 	}
@@ -162,11 +180,12 @@ func New(store Store, e Epoch, o Options) *Hub {
 	return h
 }
 
-// feedFor gives the feed that serves the cursor, opening one from the revision on when there is none; fresh tells that.
+// feedFor gives the feed that serves the cursor as its caller, opening one from the revision on when there is none; fresh tells that.
 // Whoever is given it must call left once. There is none once the hub is closed: nobody would end it.
 func (h *Hub) feedFor(c *Cursor, from int64) (f *feed, fresh bool) {
 	r := c.request
-	key := feedKey{epoch: c.epoch, start: string(r.Start), end: string(r.End), prevKV: r.form.prevKV}
+	who := c.who()
+	key := feedKey{scope: who.scope, epoch: c.epoch, start: string(r.Start), end: string(r.End), prevKV: r.form.prevKV}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -179,7 +198,7 @@ func (h *Hub) feedFor(c *Cursor, from int64) (f *feed, fresh bool) {
 		f = h.feeds[fuller]
 	}
 	if f == nil {
-		f, fresh = h.openFeed(key, from), true
+		f, fresh = h.openFeed(who.store, key, from), true
 		h.feeds[key] = f
 	}
 	f.mu.Lock()
@@ -197,8 +216,8 @@ func (h *Hub) forget(f *feed) {
 	}
 }
 
-func (h *Hub) newCursor(r *Request, requestID string, wake func(*Cursor)) *Cursor {
-	c := &Cursor{hub: h, id: h.lastID.Add(1), request: r, requestID: requestID, since: time.Now(), wake: wake}
+func (h *Hub) newCursor(who access, r *Request, requestID string, wake func(*Cursor)) *Cursor {
+	c := &Cursor{hub: h, access: who, id: h.lastID.Add(1), request: r, requestID: requestID, since: time.Now(), wake: wake}
 	if r.Timeout > 0 {
 		c.deadline = c.since.Add(r.Timeout)
 	}

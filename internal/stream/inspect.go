@@ -14,9 +14,13 @@ import (
 
 // Stream is one connection that watches, for operators.
 type Stream struct {
-	ID        string      `json:"id"`
-	Transport string      `json:"transport"`
-	Remote    string      `json:"remote"`
+	ID        string `json:"id"`
+	Transport string `json:"transport"`
+	Remote    string `json:"remote"`
+	// Kind is how the caller is known, Principal his name, and Namespace what is in front of the keys of his watches.
+	Kind      string      `json:"kind,omitempty"`
+	Principal string      `json:"principal,omitempty"`
+	Namespace string      `json:"namespace,omitempty"`
 	RequestID string      `json:"request_id"`
 	Since     time.Time   `json:"since"`
 	SentBytes int64       `json:"sent_bytes"`
@@ -141,10 +145,14 @@ func inOrder(s Stream) Stream {
 }
 
 func (c *connection) describe() Stream {
-	return Stream{
+	s := Stream{
 		ID: strconv.FormatUint(c.id, 10), Transport: c.transport, Remote: c.remote, RequestID: c.requestID,
 		Since: c.since, SentBytes: c.sent.Load(),
 	}
+	if who := c.identity.now().caller; who != nil {
+		s.Kind, s.Principal, s.Namespace = string(who.Principal.Kind), who.Principal.Name, string(who.Namespace)
+	}
+	return s
 }
 
 // describe tells where the cursor stands.

@@ -14,6 +14,7 @@ import (
 type lease struct {
 	session *session
 	name    string
+	store   Store
 	// cancel ends the asking for it.
 	cancel func()
 
@@ -33,7 +34,11 @@ func (s *session) leaseOp(o *op) error {
 	if o.ttl == 0 {
 		return problem.New(problem.InvalidArgument, "a lease needs a ttl, in seconds").AtPointer("/ttl")
 	}
-	l := &lease{session: s, name: o.id}
+	who := s.identity.now()
+	if err := who.mayLease(); err != nil {
+		return err
+	}
+	l := &lease{session: s, name: o.id, store: who.store}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.roomLocked(o.id); err != nil {
@@ -56,7 +61,7 @@ func (l *lease) begin(ctx context.Context, ttl int64) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	s := l.session
-	granted, err := s.hub.store.LeaseGrant(ctx, ttl, 0)
+	granted, err := l.store.LeaseGrant(ctx, ttl, 0)
 	if err != nil {
 		l.Lost(err)
 		return
@@ -66,7 +71,7 @@ func (l *lease) begin(ctx context.Context, ttl int64) {
 	if s.leases[l.name] != l { // cancelled meanwhile, which has been answered: it expires
 		return
 	}
-	l.id, l.kept = granted.ID, s.hub.store.KeepAlive(granted.ID, granted.TTL, l)
+	l.id, l.kept = granted.ID, l.store.KeepAlive(granted.ID, granted.TTL, l)
 	message := appendID(nil, l.name)
 	message = append(message, `"type":"lease","lease":`...)
 	message = kvjson.AppendID(message, granted.ID)

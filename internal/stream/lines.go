@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/trail"
 )
@@ -29,6 +30,9 @@ func (h *Hub) serveLines(w http.ResponseWriter, r *http.Request, request *Reques
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	s := &lines{connection: h.connect(w, r, transport), cancel: cancel, ready: make(chan struct{}, 1)}
+	if refused := authz.RefusalOf(r.Context()); refused != nil {
+		return s.refuse(w, refused.Err)
+	}
 	err := s.open(ctx, request)
 	if err != nil {
 		return s.refuse(w, err)
@@ -53,7 +57,7 @@ func (h *Hub) serveLines(w http.ResponseWriter, r *http.Request, request *Reques
 }
 
 func (s *lines) open(ctx context.Context, request *Request) (err error) {
-	s.cursor, err = s.hub.subscribe(ctx, request, s.requestID, func(*Cursor) { s.nudge() })
+	s.cursor, err = s.hub.subscribe(ctx, s.identity.now(), request, s.requestID, func(*Cursor) { s.nudge() })
 	if err != nil {
 		return err
 	}
@@ -160,6 +164,7 @@ func (s *lines) refuse(w http.ResponseWriter, err error) error {
 
 func (s *lines) end(reason *problem.Error) { s.cursor.stop(reason) }
 func (s *lines) cut()                      { s.cancel() }
+func (s *lines) become(a access)           { s.cursor.become(a) }
 func (s *lines) look(time.Time)            {}
 
 func (s *lines) describe() Stream {

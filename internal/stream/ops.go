@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"time"
@@ -35,14 +36,18 @@ const (
 )
 
 // act does what a message says. A message that is wrong is answered, and the socket stays.
-func (s *session) act(message []byte) {
-	if s.isClosing() {
+func (s *session) act(ctx context.Context, message []byte) {
+	switch {
+	case s.isClosing():
+		return
+	case s.intro != nil:
+		s.introduce(ctx, message)
 		return
 	}
 	var o op
 	err := o.read(message)
 	if err == nil {
-		err = s.do(&o)
+		err = s.do(ctx, &o)
 	}
 	if err != nil {
 		s.fault(idIn(message), err)
@@ -86,7 +91,11 @@ func (o *op) fields(name string) []kvjson.Field {
 		fields = append(fields, kvjson.Text("id", &o.id))
 	}
 	if name == opAuth || name == everyOp {
-		fields = append(fields, kvjson.Text("token", &o.token))
+		token := kvjson.Text("token", &o.token)
+		if name == opAuth {
+			token = token.Required()
+		}
+		fields = append(fields, token)
 	}
 	if name == opLease || name == everyOp {
 		fields = append(fields, kvjson.Int("ttl", &o.ttl).Between(1, mostTTL))
@@ -119,13 +128,13 @@ func (o *op) parameters() []kvjson.Field {
 	}
 }
 
-func (s *session) do(o *op) error {
+func (s *session) do(ctx context.Context, o *op) error {
 	switch o.name {
 	case opPing:
 		s.reply([]byte(`{"type":"pong"}`))
 		return nil
 	case opAuth:
-		return problem.New(problem.NotSupported, "this gateway asks nobody who they are")
+		return s.authOp(ctx, o.token)
 	}
 	if o.id == "" || len(o.id) > maxID {
 		return problem.New(problem.InvalidArgument, "id must have 1 to %d bytes", maxID).AtPointer("/id")

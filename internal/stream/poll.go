@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/query"
@@ -44,10 +45,13 @@ func (h *Hub) Poll(w http.ResponseWriter, r *http.Request, q *query.Query) (body
 	if err := q.Done(); err != nil {
 		return nil, 0, err
 	}
+	if refused := authz.RefusalOf(r.Context()); refused != nil {
+		return nil, 0, refused.Err
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	p := &poll{connection: h.connect(w, r, overPoll), cancel: cancel, ready: make(chan struct{}, 1)}
-	if p.cursor, err = h.subscribe(ctx, request, p.requestID, func(*Cursor) { p.nudge() }); err != nil {
+	if p.cursor, err = h.subscribe(ctx, p.identity.now(), request, p.requestID, func(*Cursor) { p.nudge() }); err != nil {
 		return nil, 0, err
 	}
 	defer p.cursor.close(h.options.PollLinger)
@@ -110,12 +114,12 @@ func (p *poll) gather(ctx context.Context, wait time.Duration) error {
 func (p *poll) take() (reason *problem.Error, err error) {
 	c := p.cursor
 	c.mu.Lock()
-	feed, ended, reason := c.feed, c.ended, c.end
+	feed, scope, ended, reason := c.feed, c.access.scope, c.ended, c.end
 	c.mu.Unlock()
 	if ended {
 		return reason, nil
 	}
-	if feed == nil { // it is being moved
+	if feed == nil || c.moves(feed, scope) { // it is on its way to another one
 		return nil, nil
 	}
 	var store [batchSize]*entry
@@ -192,6 +196,7 @@ func (p *poll) nudge() {
 
 func (p *poll) end(reason *problem.Error) { p.cursor.stop(reason) }
 func (p *poll) cut()                      { p.cancel() }
+func (p *poll) become(a access)           { p.cursor.become(a) }
 func (p *poll) look(time.Time)            {}
 
 func (p *poll) describe() Stream {

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -14,35 +15,60 @@ import (
 
 // lookAtRoles has the feeds judged when the roles have changed since the last look.
 func (h *Hub) lookAtRoles(ctx context.Context) {
-	if !h.store.Authenticated() || h.watching() == 0 {
+	if h.watching() == 0 {
 		return
 	}
+	feeds := h.knownToEtcd()
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	revision, err := h.store.AuthRevision(ctx)
+	revision, err := h.askRevision(ctx, feeds)
 	if e := problem.From(err); e != nil {
 		if e.Code == problem.NotSupported { // etcd 3.4 does not tell whether they have changed
-			h.judge()
+			h.judge(feeds)
 		}
 		return // the watches have their own way of finding out that etcd is gone
 	}
 	if h.authRevision.Swap(revision) != revision {
-		h.judge()
+		h.judge(feeds)
 	}
 }
 
 // judge has etcd judge every feed's range.
-func (h *Hub) judge() {
-	h.mu.Lock()
-	feeds := make([]*feed, 0, len(h.feeds))
-	for _, f := range h.feeds {
-		feeds = append(feeds, f)
-	}
-	h.mu.Unlock()
+func (h *Hub) judge(feeds []*feed) {
 	for _, f := range feeds {
 		h.spawn(f.judge)
 	}
 }
+
+// knownToEtcd gives the feeds whose identity etcd asks for.
+func (h *Hub) knownToEtcd() []*feed {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var feeds []*feed
+	for _, f := range h.feeds {
+		if f.store.Authenticated() {
+			feeds = append(feeds, f)
+		}
+	}
+	return feeds
+}
+
+// askRevision asks when the roles changed last. The answer is the cluster's, so one identity that is told is enough.
+func (h *Hub) askRevision(ctx context.Context, feeds []*feed) (revision uint64, err error) {
+	err = errNobody
+	if h.store.Authenticated() {
+		revision, err = h.store.AuthRevision(ctx)
+	}
+	for _, f := range feeds {
+		if err == nil || ctx.Err() != nil || problem.From(err).Code == problem.NotSupported {
+			break
+		}
+		revision, err = f.store.AuthRevision(ctx)
+	}
+	return revision, err
+}
+
+var errNobody = errors.New("etcd asks no identity of the gateway's")
 
 // judge begins a watch of the feed's range at a revision that never comes. When that is denied, the feed has no right to go
 // on either.
@@ -52,7 +78,7 @@ func (f *feed) judge(ctx context.Context) {
 	r := f.request(never)
 	r.Alone = true
 	told := make(verdict, 1)
-	watch := f.hub.store.Watch(r, told)
+	watch := f.store.Watch(r, told)
 	defer watch.Stop()
 	select {
 	case err := <-told:

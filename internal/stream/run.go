@@ -31,10 +31,14 @@ func (h *Hub) Run(ctx context.Context) {
 			return
 		case <-h.slots.changed:
 			n--
+		case <-h.rejudge:
+			n--
+			h.judgeCallers()
 		case now := <-ticker.C:
 			h.reap(now)
 			if n%beatEvery == 0 {
 				h.beat(now)
+				h.judgeCallers()
 				h.lookAtEpoch(ctx) // which asks etcd every five seconds
 			}
 			if n%rolesEvery == 0 {
@@ -135,7 +139,7 @@ func (c *Cursor) certify() {
 
 // ask has the cursor send a progress message that covers everything up to now.
 func (c *Cursor) ask(ctx context.Context) error {
-	revision, err := c.hub.revision(ctx, c.request)
+	revision, err := c.revision(ctx)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -24,8 +25,13 @@ type session struct {
 	// look's own: when it last asked for a sign of life, and what had been sent then.
 	pinged     time.Time
 	sentBefore int64
-	frames     frames         // the writer's own
-	writers    sync.WaitGroup // at most one at a time
+	// The reader's own: what the connection shows by itself, whether its peer has still to say who he is, and how often in
+	// a row he could not be believed anew.
+	shown   authn.Credentials
+	intro   *introduction
+	refused int
+	frames  frames         // the writer's own
+	writers sync.WaitGroup // at most one at a time
 
 	mu      sync.Mutex
 	raw     net.Conn          // nil until it is taken over
@@ -57,6 +63,8 @@ type watch struct {
 type closing struct {
 	code   websocket.StatusCode
 	reason string
+	// why is what watches say that are about to begin; nil where they need not.
+	why *problem.Error
 }
 
 var _ subscriber = (*session)(nil)
@@ -71,13 +79,14 @@ func newSession(c connection) *session {
 }
 
 // serve reads until the socket ends, and then lets go of everything.
-func (s *session) serve() {
+func (s *session) serve(ctx context.Context) {
 	defer s.noted()
 	defer s.hub.leave(s.id)
+	defer s.forgetIntro()
 	s.mu.Lock()
 	s.writeLocked() // what was ready before there was a socket
 	s.mu.Unlock()
-	for s.readOne() {
+	for s.readOne(ctx) {
 	}
 	s.drop()
 	s.writers.Wait()
@@ -90,8 +99,8 @@ func (s *session) noted() {
 }
 
 // readOne reads one message and acts on it; false when the socket is at its end.
-func (s *session) readOne() bool {
-	kind, message, err := s.socket.Read(context.Background()) //nolint:forbidigo // an upgraded request's context does not end with its peer
+func (s *session) readOne(ctx context.Context) bool {
+	kind, message, err := s.socket.Read(context.Background()) //nolint:forbidigo,contextcheck // a read that is cancelled drops the socket without a word
 	switch {
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return false // the library has closed with 1009
@@ -101,11 +110,11 @@ func (s *session) readOne() bool {
 	s.notes.AddReceived(len(message))
 	switch {
 	case kind != websocket.MessageText:
-		s.close(&closing{websocket.StatusUnsupportedData, "messages are JSON text"})
+		s.close(&closing{code: websocket.StatusUnsupportedData, reason: "messages are JSON text"})
 	case !utf8.Valid(message):
-		s.close(&closing{websocket.StatusInvalidFramePayloadData, "messages are UTF-8"})
+		s.close(&closing{code: websocket.StatusInvalidFramePayloadData, reason: "messages are UTF-8"})
 	default:
-		s.act(message)
+		s.act(ctx, message)
 		s.settle()
 	}
 	return true
@@ -313,12 +322,15 @@ func (s *session) end(reason *problem.Error) {
 		return
 	}
 	cursors := s.cursorsLocked()
+	if len(cursors) == 0 && s.socket != nil {
+		s.replies = append(s.replies, s.hub.appendError([]byte{'{'}, reason, s.requestID, 0))
+	}
 	s.mu.Unlock()
 	for _, c := range cursors {
 		c.stop(reason)
 	}
 	info := reason.Code.Info()
-	s.close(&closing{websocket.StatusCode(info.Close), string(info.Code)})
+	s.close(&closing{code: websocket.StatusCode(info.Close), reason: string(info.Code), why: reason})
 }
 
 func (s *session) cut() {

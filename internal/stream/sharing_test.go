@@ -10,8 +10,7 @@ import (
 )
 
 // A hundred subscribers of a range are one watch of etcd, which is gone soon after they are.
-func TestSubscribersOfARangeShareAWatch(t *testing.T) {
-	t.Parallel()
+func TestSubscribersOfARangeShareAWatch(t *testing.T) { //nolint:paralleltest // it counts watches
 	g := start(t)
 	before := g.watchers(t)
 	streams := make([]*subscription, 0, 100)
@@ -50,7 +49,7 @@ func TestSubscribersOfARangeShareAWatch(t *testing.T) {
 	}
 }
 
-// watchers is how many watches etcd serves, as its own metrics have it.
+// watchers is how many watches the etcds of this process serve, as their metrics have it.
 func (g *gateway) watchers(t testing.TB) (n int) {
 	t.Helper()
 	a := g.outside(t, g.etcd.Endpoint()+"/metrics")

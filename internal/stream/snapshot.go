@@ -142,7 +142,7 @@ func (s *snapshot) read(ctx context.Context, revision int64) (err error) {
 	if !s.cursor.request.form.election {
 		return s.walk(ctx, revision)
 	}
-	s.ballot, err = s.cursor.hub.ballotAt(ctx, s.cursor.request, revision)
+	s.ballot, err = s.cursor.ballotAt(ctx, revision)
 	return err
 }
 
@@ -159,7 +159,7 @@ func (s *snapshot) walk(ctx context.Context, revision int64) error {
 	if r.one() {
 		end = keyrange.After(r.Start)
 	}
-	in := scan.New(h.store, wire.RangeRequest{Key: r.Start, End: end, Revision: revision, KeysOnly: r.form.options.KeysOnly}, stepTimeout)
+	in := scan.New(s.cursor.who().store, wire.RangeRequest{Key: r.Start, End: end, Revision: revision, KeysOnly: r.form.options.KeysOnly}, stepTimeout)
 	var tail []byte
 	for kv, err := range in.All(ctx) {
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/query"
 	"github.com/etcdrest/etcdrest/internal/trail"
@@ -44,12 +45,22 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 	if err := q.Done(); err != nil {
 		return err
 	}
+	refused, expectsErrors := authz.RefusalOf(r.Context()), offers(r.Header, subprotocol)
+	if refused != nil && !expectsErrors {
+		return refused.Err
+	}
 	s := newSession(h.connect(w, r, overWebSocket))
-	if err := h.enroll(s.id, s); err != nil {
+	s.shown = shownBy(r)
+	err := h.enroll(s.id, s)
+	if e := problem.From(err); e != nil && e.Code == problem.RateLimited && expectsErrors { // he is told on a socket that is not his
+		refused, s.identity = &authz.Refusal{Err: err}, new(identity)
+		err = h.enroll(s.id, s)
+	}
+	if err != nil {
 		return err
 	}
-	if first != nil && !offers(r.Header, subprotocol) { // nobody would expect an error message: find out before
-		c, err := h.subscribe(r.Context(), first, s.requestID, s.wake)
+	if first != nil && !expectsErrors { // find out before
+		c, err := h.subscribe(r.Context(), s.identity.now(), first, s.requestID, s.wake)
 		if err != nil {
 			h.leave(s.id)
 			return err
@@ -62,18 +73,31 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 		h.leave(s.id)
 		return err
 	}
-	if first != nil {
-		if err := s.begin(urlWatch, first, true); err != nil {
-			s.refuse(urlWatch, &watch{only: true}, err)
-		}
+	switch {
+	case refused == nil:
+		s.beginFirst(first)
+	case refused.Anonymous && h.options.Gate != nil:
+		s.receive(first)
+	default:
+		s.expel(problem.From(refused.Err))
 	}
 	s.notes.Hold() // the socket outlives its request
 	// The goroutine of the request goes back to where it came from, with a stack that has seen all of the way here.
-	if _, started := h.spawn(func(context.Context) { s.serve() }); !started { //nolint:contextcheck // the socket outlives its request
+	if _, started := h.spawn(s.serve); !started {
 		s.cut()
-		s.serve() //nolint:contextcheck // as above
+		s.serve(r.Context())
 	}
 	return nil
+}
+
+// beginFirst begins the watch of the URL, if there is one.
+func (s *session) beginFirst(first *Request) {
+	if first == nil {
+		return
+	}
+	if err := s.begin(urlWatch, first, true); err != nil {
+		s.refuse(urlWatch, &watch{only: true}, err)
+	}
 }
 
 func offers(h http.Header, name string) bool {

@@ -13,10 +13,14 @@ import (
 // stepTimeout bounds each question that is put to etcd for a subscription.
 const stepTimeout = 10 * time.Second
 
-// subscribe begins a watch. When it returns without an error the start is known to be right: a linearizable read has told
+// subscribe begins a watch on behalf of somebody who may. When it returns without an error the start is known to be right: a linearizable read has told
 // where the store is, the start is not compacted, and etcd has accepted a watch, or an open feed has what is needed.
 // Nothing of the watch is kept when it fails.
-func (h *Hub) subscribe(ctx context.Context, r *Request, requestID string, wake func(*Cursor)) (*Cursor, error) {
+func (h *Hub) subscribe(ctx context.Context, who access, r *Request, requestID string, wake func(*Cursor)) (*Cursor, error) {
+	who, err := who.to(r)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	leave, err := h.admit(ctx)
@@ -24,12 +28,20 @@ func (h *Hub) subscribe(ctx context.Context, r *Request, requestID string, wake 
 		return nil, err
 	}
 	defer leave()
-	c := h.newCursor(r, requestID, wake)
+	c := h.newCursor(who, r, requestID, wake)
+	if who.caller != nil {
+		if err := who.caller.Usage().OpenWatch(); err != nil {
+			return nil, err
+		}
+		c.usage = who.caller.Usage()
+	}
 	if c.epoch, err = h.checkEpoch(ctx, r.Epoch); err != nil {
+		c.close(0)
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		if c.present, err = h.revision(ctx, r); err == nil {
+		if c.began, err = c.header(ctx); err == nil {
+			c.present = c.began.Revision
 			err = h.place(ctx, c, c.present)
 		}
 		if err == nil {
@@ -59,7 +71,7 @@ func (h *Hub) place(ctx context.Context, c *Cursor, present int64) error {
 	}
 	err := h.join(ctx, c, start, present)
 	if err == nil && r.form.election {
-		err = h.recall(ctx, c, start-1)
+		err = c.recall(ctx, start-1)
 	}
 	lost := err != nil && r.Resync && isGone(err)
 	if err != nil && !lost {
@@ -107,16 +119,27 @@ func epochChanged() *problem.Error {
 		WithHint("read the present state with snapshot=true, and follow from there")
 }
 
-// revision asks where the store is, by a linearizable read of a key of the range, which needs no right beyond that to watch.
-func (h *Hub) revision(ctx context.Context, r *Request) (int64, error) {
+// revision asks where the store is.
+func (c *Cursor) revision(ctx context.Context) (int64, error) {
+	header, err := c.header(ctx)
+	return header.Revision, err
+}
+
+// header asks where the store is by a key of the range, which needs no right beyond that to watch.
+func (c *Cursor) header(ctx context.Context) (wire.Header, error) {
+	return c.hub.header(ctx, c.who().store, c.request.Start)
+}
+
+// header asks where the store is, by a linearizable read of a key.
+func (h *Hub) header(ctx context.Context, store Store, key []byte) (wire.Header, error) {
 	floor := h.epoch.Highest()
-	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, CountOnly: true})
+	answer, err := store.Range(ctx, &wire.RangeRequest{Key: key, CountOnly: true})
 	if err != nil {
-		return 0, err
+		return wire.Header{}, err
 	}
 	defer answer.Free()
 	h.epoch.Observe(floor, answer.Header)
-	return answer.Header.Revision, nil
+	return answer.Header, nil
 }
 
 // mostJoins is how often a feed that ends just then is tried again.
@@ -150,7 +173,7 @@ func (h *Hub) feedStart(ctx context.Context, c *Cursor, start, present int64) (i
 	if start > present || !h.store.WatchFaults().Uncertified {
 		return present + 1, nil
 	}
-	return start, h.reachable(ctx, c.request, start, present)
+	return start, c.reachable(ctx, start, present)
 }
 
 // enter puts the cursor into the feed once that is open and has, or can get, the start.
@@ -165,7 +188,7 @@ func (h *Hub) enter(ctx context.Context, f *feed, c *Cursor, start, present int6
 		return err
 	}
 	if !covered {
-		if err := h.reachable(ctx, c.request, start, present); err != nil {
+		if err := c.reachable(ctx, start, present); err != nil {
 			return err
 		}
 	}
@@ -186,7 +209,7 @@ func (h *Hub) rejoin(ctx context.Context, c *Cursor) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	c.detach()
-	present, err := h.revision(ctx, c.request)
+	present, err := c.revision(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -220,7 +243,7 @@ func (c *Cursor) move(next int64) bool {
 func (h *Hub) joinAgain(ctx context.Context, c *Cursor, next int64) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	present, err := h.revision(ctx, c.request)
+	present, err := c.revision(ctx)
 	if err != nil {
 		return err
 	}
@@ -228,29 +251,29 @@ func (h *Hub) joinAgain(ctx context.Context, c *Cursor, next int64) error {
 }
 
 // reachable refuses a start that is compacted, or so far back that it would cost etcd too much.
-func (h *Hub) reachable(ctx context.Context, r *Request, start, present int64) error {
-	if present-start >= h.options.MaxCatchupRevisions {
-		return tooFarBehind(h.options.MaxCatchupRevisions)
+func (c *Cursor) reachable(ctx context.Context, start, present int64) error {
+	if most := c.hub.options.MaxCatchupRevisions; present-start >= most {
+		return tooFarBehind(most)
 	}
 	first := start // that must be there
-	if h.store.WatchFaults().CompactedStarts {
+	if c.hub.store.WatchFaults().CompactedStarts {
 		first = max(start-1, 1) // the one before: the start itself may have been compacted in part
 	}
-	answer, err := h.store.Range(ctx, &wire.RangeRequest{Key: r.Start, Revision: first, CountOnly: true})
+	answer, err := c.who().store.Range(ctx, &wire.RangeRequest{Key: c.request.Start, Revision: first, CountOnly: true})
 	if err == nil {
 		answer.Free()
 		return nil
 	}
 	if problem.From(err).Code == problem.Compacted {
-		return h.compacted(ctx, r, start, err)
+		return c.compacted(ctx, start, err)
 	}
 	return err
 }
 
 // compacted adds the revision of the compaction, which etcd tells only to a watch.
-func (h *Hub) compacted(ctx context.Context, r *Request, start int64, cause error) error {
+func (c *Cursor) compacted(ctx context.Context, start int64, cause error) error {
 	told := make(verdict, 2) // accepted, and then refused
-	watch := h.store.Watch(etcdclient.WatchRequest{Key: r.Start, Revision: start, Alone: true}, told)
+	watch := c.who().store.Watch(etcdclient.WatchRequest{Key: c.request.Start, Revision: start, Alone: true}, told)
 	defer watch.Stop()
 	for {
 		select {

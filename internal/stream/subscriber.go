@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/trail"
 )
@@ -15,6 +16,9 @@ type subscriber interface {
 	end(reason *problem.Error)
 	// cut ends the connection at once.
 	cut()
+	// whose tells whom the connection is for, and become that he may do other things now.
+	whose() *identity
+	become(a access)
 	// look is called every second.
 	look(now time.Time)
 	// describe is for operators.
@@ -32,6 +36,7 @@ type connection struct {
 	since             time.Time
 	sent              *atomic.Int64 // bytes
 	notes             *trail.Request
+	identity          *identity
 }
 
 // connect makes a connection of the request; enter lets it in.
@@ -42,10 +47,13 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, transport string) 
 	}
 	return connection{
 		hub: h, notes: notes, id: h.lastID.Add(1), transport: transport, remote: r.RemoteAddr, requestID: w.Header().Get("X-Request-Id"), since: time.Now(), sent: new(atomic.Int64),
+		identity: &identity{access: h.accessOf(authz.From(r.Context()))},
 	}
 }
 
 func (c *connection) traffic() (transport string, sent int64) { return c.transport, c.sent.Load() }
+
+func (c *connection) whose() *identity { return c.identity }
 
 // enroll lets a subscriber in, unless the hub is full or goes away.
 func (h *Hub) enroll(id uint64, s subscriber) error {
@@ -63,6 +71,9 @@ func (h *Hub) enroll(id uint64, s subscriber) error {
 		return problem.New(problem.Overloaded, "the gateway serves as many streams as it may").
 			WithHint("the operator sets --max-streams").WithRetryAfter(comeBack()).With("limit", h.options.MaxStreams)
 	}
+	if err := s.whose().enter(s.end); err != nil {
+		return err
+	}
 	h.streams[id] = s
 	return nil
 }
@@ -74,6 +85,7 @@ func (h *Hub) leave(id uint64) {
 	if s := h.streams[id]; s != nil {
 		transport, sent := s.traffic()
 		h.sent[transport] += sent
+		s.whose().leave()
 		delete(h.streams, id)
 	}
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/coder/websocket"
@@ -42,7 +43,8 @@ func (s *session) roomLocked(id string) error {
 
 // subscribe is the beginning of a watch.
 func (s *session) subscribe(ctx context.Context, id string, w *watch, r *Request) {
-	c, err := s.hub.subscribe(ctx, r, s.requestID, s.wake)
+	who := s.identity.now()
+	c, err := s.hub.subscribe(ctx, who, r, s.requestID, s.wake)
 	s.mu.Lock()
 	gone := s.watches[id] != w
 	if err != nil || gone {
@@ -60,14 +62,17 @@ func (s *session) subscribe(ctx context.Context, id string, w *watch, r *Request
 	}
 	w.cursor = c
 	c.name = id
-	cancelled, ending := w.cancelled, s.closing != nil
+	cancelled, ending := w.cancelled, s.closing
 	s.askLocked(w)
 	s.mu.Unlock()
+	if now := s.identity.now(); now.caller != who.caller { // it was changed while the watch began
+		c.become(now)
+	}
 	switch {
 	case cancelled:
 		c.stop(nil)
-	case ending:
-		c.stop(s.hub.drained())
+	case ending != nil:
+		c.stop(cmp.Or(ending.why, s.hub.drained()))
 	default:
 		s.wake(c)
 	}
@@ -78,7 +83,7 @@ func (s *session) refuse(id string, w *watch, err error) {
 	s.fault(id, err)
 	if w.only {
 		info := problem.From(err).Code.Info()
-		s.close(&closing{websocket.StatusCode(info.Close), string(info.Code)})
+		s.close(&closing{code: websocket.StatusCode(info.Close), reason: string(info.Code)})
 	}
 }
 
@@ -105,10 +110,10 @@ func (s *session) finish(c *Cursor) {
 	if !mine || !w.only {
 		return
 	}
-	end := &closing{websocket.StatusNormalClosure, ""}
+	end := &closing{code: websocket.StatusNormalClosure}
 	if e := c.reason; e != nil {
 		info := e.Code.Info()
-		end = &closing{websocket.StatusCode(info.Close), string(info.Code)}
+		end = &closing{code: websocket.StatusCode(info.Close), reason: string(info.Code)}
 	}
 	s.close(end)
 }

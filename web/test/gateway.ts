@@ -1,6 +1,7 @@
 // The real thing: the built gateway with an etcd inside it.
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { createHmac, randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -13,16 +14,18 @@ const binary = process.env.GATEWAY ?? fileURLToPath(new URL("../../.tmp/gateway"
 export class Gateway {
   url = "";
   readonly #data: string;
+  readonly #more: string[];
   #process: ChildProcess | undefined;
 
-  constructor(data: string) {
+  constructor(data: string, more: string[] = []) {
     this.#data = data;
+    this.#more = more;
   }
 
   /** Starts it at the address where it was before, else at a free one. */
   async start(): Promise<void> {
     const listen = this.url === "" ? "127.0.0.1:0" : new URL(this.url).host;
-    const child = spawn(binary, ["dev", "--listen", listen, "--admin-listen", "", "--data-dir", this.#data, "--shutdown-grace", "5s"], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(binary, ["dev", "--listen", listen, "--admin-listen", "", "--data-dir", this.#data, "--shutdown-grace", "5s", ...this.#more], { stdio: ["ignore", "ignore", "pipe"] });
     this.#process = child;
     const failed = new Promise<never>((_, reject) => child.once("error", reject));
     this.url = await Promise.race([failed, address(child)]);
@@ -38,9 +41,10 @@ export class Gateway {
   }
 
   /** Sends a request that must succeed. */
-  async send(method: string, path: string, body?: object | string): Promise<Record<string, unknown>> {
+  async send(method: string, path: string, body?: object | string, token?: string): Promise<Record<string, unknown>> {
     const text = typeof body === "object" ? JSON.stringify(body) : body;
-    const answer = await fetch(this.url + path, { method, ...(text === undefined ? {} : { body: text, headers: { "Content-Type": "application/json" } }) });
+    const headers = { ...(text === undefined ? {} : { "Content-Type": "application/json" }), ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) };
+    const answer = await fetch(this.url + path, { method, headers, ...(text === undefined ? {} : { body: text }) });
     const document = (await answer.json()) as Record<string, unknown>;
     if (!answer.ok) throw new Error(`${method} ${path}: ${JSON.stringify(document)}`);
     return document;
@@ -70,8 +74,30 @@ async function address(child: ChildProcess): Promise<string> {
 
 /** A gateway for the length of a test. */
 export async function gateway(t: TestContext): Promise<Gateway> {
+  return begin(t, await mkdtemp(join(tmpdir(), "etcdrest-web-")), []);
+}
+
+/** A gateway that asks its callers for a JWT, and what makes one that lives for so many seconds. */
+export async function guarded(t: TestContext): Promise<{ g: Gateway; token: (seconds: number) => string }> {
   const data = await mkdtemp(join(tmpdir(), "etcdrest-web-"));
-  const g = new Gateway(data);
+  const secret = randomBytes(32).toString("base64url");
+  await writeFile(join(data, "secret"), secret);
+  await writeFile(join(data, "gateway.yaml"), `auth:
+  - {kind: jwt, issuer: test, audience: etcdrest, leeway: 0, keys: {secret: [{kid: k, algorithm: HS256, file: ${join(data, "secret")}}]}}
+policy:
+  - {when: {kind: jwt}, grants: [{verbs: all}]}
+`);
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const token = (seconds: number): string => {
+    const now = Math.floor(Date.now() / 1000);
+    const signed = `${part({ alg: "HS256", kid: "k", typ: "JWT" })}.${part({ iss: "test", aud: "etcdrest", sub: "ada", iat: now, exp: now + seconds })}`;
+    return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+  };
+  return { g: await begin(t, data, ["--config", join(data, "gateway.yaml")]), token };
+}
+
+async function begin(t: TestContext, data: string, more: string[]): Promise<Gateway> {
+  const g = new Gateway(join(data, "etcd"), more);
   t.after(async () => {
     await g.stop();
     await rm(data, { recursive: true });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Events, Gateway, watch, type WatchError, type WatchMessage } from "../src/client/index.ts";
 import { cutter } from "./cutter.ts";
-import { gateway } from "./gateway.ts";
+import { gateway, guarded } from "./gateway.ts";
 import { brief, quick, take } from "./shared.ts";
 
 /** The events' keys and values, by revision. */
@@ -165,4 +165,28 @@ test("many watches over one socket", async (t) => {
   const got = await Promise.all(streams.map((stream) => changes(stream, 1)));
   assert.deepEqual(got.map(([events]) => told(events!)), revisions.map((revision, n) => [revision, `put k${n}=${n}`]));
   await Promise.all(streams.map((stream) => stream.return()));
+});
+
+test("a token is renewed in the stream, and a ticket stands for one", async (t) => {
+  const { g, token } = await guarded(t);
+  let asked = 0;
+  const renewed = watch({ url: g.url, token: () => (asked++, token(2)), transport: "websocket", key: "a" });
+  const bought = watch({
+    url: g.url, key: "a", transport: "sse",
+    ticket: async () => (await g.send("POST", "/v1/auth/tickets", { path: "/v1/watch" }, token(60))).ticket as string,
+  });
+  await take(renewed, 1);
+  await take(bought, 1);
+  const end = Date.now() + 4000; // twice the life of a token
+  for (let n = 0; Date.now() < end; n++) {
+    await g.send("PUT", "/v1/kv/a", { value: String(n) }, token(60));
+    const [event] = (await take(renewed, 1)) as Events[];
+    assert.equal(event!.events[0]!.kv.value, String(n));
+    await take(bought, 1);
+  }
+  assert.ok(asked >= 2, "the token was asked for again");
+  await renewed.return();
+  await bought.return();
+  await assert.rejects(watch({ url: g.url, key: "a" }).next(), (error: WatchError) => error.code === "unauthenticated");
+  await assert.rejects(watch({ url: g.url, key: "a", token: "x" }).next(), (error: WatchError) => error.code === "unauthenticated");
 });

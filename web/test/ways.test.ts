@@ -154,3 +154,48 @@ test("a path in the URL is kept", async (t) => {
   await first;
   await changes.return();
 });
+
+test("a token is renewed on the socket before it expires", async (t) => {
+  const { url, peers } = await serve(t);
+  let tokens = 0;
+  const changes = watch({ url, token: async () => `t${++tokens}`, key: "k", backoff: quick });
+  const first = changes.next();
+  const peer = await peers.next();
+  await peer.next("auth");
+  const { id } = await peer.next("watch");
+  const end = Date.now() + 300;
+  peer.send({ type: "authenticated", expires_at: new Date(end).toISOString() }, ...on(id, created(1)));
+  await first;
+  assert.deepEqual(await peer.next("auth"), { op: "auth", token: "t2" });
+  assert.ok(Date.now() < end, "before the old one expires");
+  peer.send({ type: "authenticated" }, ...on(id, put(2)));
+  assert.equal(brief((await changes.next()).value!), "events 2");
+  await changes.return();
+  assert.equal(peers.size, 0, "nothing was connected again");
+});
+
+test("each connection has a ticket of its own", async (t) => {
+  const { url, peers, streams } = await serve(t);
+  let tickets = 0;
+  const ticket = async (): Promise<string> => `ticket${++tickets}`;
+  const changes = watch({ url, ticket, key: "k", backoff: quick });
+  const first = changes.next();
+  const one = await peers.next();
+  assert.match(one.request.url!, /[?&]ticket=ticket1$/);
+  one.send(...on((await one.next("watch")).id, created(1)));
+  await first;
+  one.close(4401);
+  const next = changes.next();
+  const two = await peers.next();
+  assert.match(two.request.url!, /[?&]ticket=ticket2$/);
+  two.send(...on((await two.next("watch")).id, created(1), put(2)));
+  assert.equal(brief((await next).value!), "events 2");
+  await changes.return();
+  const refused = watch({ url, ticket, key: "k", transport: "sse", backoff: quick }).next();
+  for (const name of [/ticket=ticket3/, /ticket=ticket4/]) { // once more, and then no more
+    const stream = await streams.next();
+    assert.match(stream.request.url!, name);
+    stream.refuse(401, problem("unauthenticated", { status: 401 }));
+  }
+  await assert.rejects(refused, (error: WatchError) => error.code === "unauthenticated");
+});

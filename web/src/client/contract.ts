@@ -61,7 +61,7 @@ export interface ProgressRequest {
 /** Say who is calling. */
 export interface AuthRequest {
   op: "auth";
-  /** What `Authorization` would carry behind `Bearer`. */
+  /** What `Authorization` would carry, `Bearer` being implied. */
   token: string;
 }
 

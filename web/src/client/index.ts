@@ -4,7 +4,7 @@ import { type ConnectionState, Follower, type Ways } from "./follow.ts";
 import type { WatchMessage, WatchParameters } from "./messages.ts";
 import { SocketTransport } from "./socket.ts";
 import { SseTransport } from "./sse.ts";
-import type { Token } from "./transport.ts";
+import type { Ticket, Token } from "./transport.ts";
 
 export type { BackoffOptions } from "./backoff.ts";
 export { closeCodes } from "./contract.ts";
@@ -12,14 +12,19 @@ export type { ClientMessage, EventKeyValue, KeyValue, Leader, Problem, Reconnect
 export { WatchError } from "./errors.ts";
 export type { ConnectionState } from "./follow.ts";
 export type { Created, Elected, Events, Progress, Reset, ResetReason, Snapshot, Synced, WatchMessage, WatchParameters } from "./messages.ts";
-export type { Token } from "./transport.ts";
+export type { Ticket, Token } from "./transport.ts";
 
 /** Where the gateway is and how to reach it. */
 export interface GatewayOptions {
   /** The gateway's URL, with the path that it has behind a proxy; in a page also a relative one. */
   url: string | URL;
-  /** Who is calling; a function is asked again when the gateway does not take the former token any more. */
+  /**
+   * Who is calling: what `Authorization` would carry, `Bearer` being implied. A function is asked again before the token expires, so that no
+   * watch ends, and once when the gateway does not take it any more.
+   */
   token?: Token;
+  /** Instead of a token: gets a ticket for each connection, where the page itself has no token. */
+  ticket?: Ticket;
   /** `auto`: a WebSocket, and Server-Sent Events where none comes through. */
   transport?: "auto" | "websocket" | "sse";
   /** How many bytes of messages may wait for the reader of a watch; 4 MiB when absent. */
@@ -60,7 +65,7 @@ export class Gateway {
     const follower = new Follower(this.#ways, parameters, {
       queueBytes: this.#options.queueBytes ?? 4 << 20,
       backoff: this.#options.backoff,
-      renewable: typeof this.#options.token === "function",
+      renewable: typeof this.#options.token === "function" || this.#options.ticket !== undefined,
       onState: onState ?? (() => {}),
     });
     const running = follower.run(until);
@@ -76,19 +81,20 @@ export class Gateway {
 
 /** Follows a key or a range of a gateway over a connection of its own. */
 export function watch(options: GatewayOptions & WatchOptions): AsyncGenerator<WatchMessage, void, void> {
-  const { url, token, transport, queueBytes, backoff, WebSocket, fetch, ...rest } = options;
-  const connection = { url, token, transport, queueBytes, backoff, WebSocket, fetch };
+  const { url, token, ticket, transport, queueBytes, backoff, WebSocket, fetch, ...rest } = options;
+  const connection = { url, token, ticket, transport, queueBytes, backoff, WebSocket, fetch };
   return new Gateway(connection as GatewayOptions).watch(rest);
 }
 
-function ways({ url, token, transport = "auto", WebSocket = globalThis.WebSocket, fetch = globalThis.fetch }: GatewayOptions): Ways {
+function ways({ url, token, ticket, transport = "auto", WebSocket = globalThis.WebSocket, fetch = globalThis.fetch }: GatewayOptions): Ways {
   const base = new URL(url, globalThis.location?.href);
   base.pathname = `${base.pathname.replace(/\/$/, "")}/v1/watch`;
+  const credentials = { token, ticket };
   const socket = new URL(base);
   socket.protocol = base.protocol === "https:" ? "wss:" : "ws:";
   return {
-    websocket: transport !== "sse" && WebSocket ? new SocketTransport(socket, token, WebSocket) : undefined,
+    websocket: transport !== "sse" && WebSocket ? new SocketTransport(socket, credentials, WebSocket) : undefined,
     // A browser's own fetch wants to be called on the window.
-    sse: transport !== "websocket" && fetch ? new SseTransport(base, token, (...request) => fetch(...request)) : undefined,
+    sse: transport !== "websocket" && fetch ? new SseTransport(base, credentials, (...request) => fetch(...request)) : undefined,
   };
 }

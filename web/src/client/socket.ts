@@ -1,7 +1,7 @@
 import type { ClientMessage, Problem, ServerMessage } from "./contract.ts";
 import { parse, type WatchParameters } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
-import { current, defaultHeartbeat, type Sink, type Token, type Transport } from "./transport.ts";
+import { addressed, type Credentials, current, defaultHeartbeat, type Sink, type Transport } from "./transport.ts";
 import { silence, Watchdog } from "./watchdog.ts";
 
 /** Watches over one WebSocket, which stands as long as there are any. */
@@ -9,10 +9,12 @@ export class SocketTransport implements Transport {
   readonly #open: () => Promise<Socket>;
   #socket: Promise<Socket> | undefined;
 
-  constructor(url: URL, token: Token | undefined, WebSocketClass: typeof WebSocket) {
+  constructor(url: URL, credentials: Credentials, WebSocketClass: typeof WebSocket) {
+    const { token } = credentials;
     this.#open = async () => {
-      const credentials = await current(token);
-      return new Socket(new WebSocketClass(url, "etcdrest.v1"), credentials);
+      const first = await current(token);
+      const renew = typeof token === "function" ? async () => token() : undefined;
+      return new Socket(new WebSocketClass(await addressed(url, credentials), "etcdrest.v1"), first, renew);
     };
   }
 
@@ -38,6 +40,12 @@ export class SocketTransport implements Transport {
 /** How long a handshake may take, in milliseconds. */
 const handshakeTime = 10_000;
 
+/** After which part of their time credentials are renewed. */
+const renewAfter = 0.8;
+
+/** What a timer can wait at most, in milliseconds. */
+const longestTimer = 2 ** 31 - 1;
+
 /** A watch on a socket. */
 interface Entry {
   readonly parameters: WatchParameters;
@@ -55,9 +63,13 @@ class Socket {
   /** What concerns the socket, if it was the last thing said: then it is why the socket closes. */
   #problem: Problem | undefined;
   #watchdog: Watchdog | undefined;
+  readonly #renew: (() => Promise<string>) | undefined;
+  #renewal: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(ws: WebSocket, token: string | undefined) {
+  /** `token` is said first, if there is one; `renew` gives the next, before it expires. */
+  constructor(ws: WebSocket, token: string | undefined, renew: (() => Promise<string>) | undefined) {
     this.#ws = ws;
+    this.#renew = renew;
     ws.onopen = () => {
       this.#opened = true;
       this.#watch();
@@ -91,6 +103,7 @@ class Socket {
     if (this.#watches.size === 0) {
       this.leaving = true;
       this.#watchdog?.stop();
+      clearTimeout(this.#renewal);
       this.#ws.close(1000);
     }
     return { how: "end" };
@@ -124,7 +137,8 @@ class Socket {
     if (!message) return;
     this.#problem = undefined;
     const id = "id" in message ? message.id : undefined;
-    if (message.type === "error") this.#failed(id, message.error);
+    if (message.type === "authenticated") this.#expires(message.expires_at);
+    else if (message.type === "error") this.#failed(id, message.error);
     else if (id !== undefined) this.#deliver(id, message, (text as string).length);
   }
 
@@ -155,8 +169,21 @@ class Socket {
     });
   }
 
+  /** Renews the credentials before they expire, so that no watch ends. When that fails, the gateway ends them, and says why. */
+  #expires(at: string | undefined): void {
+    clearTimeout(this.#renewal);
+    const left = at === undefined ? 0 : Date.parse(at) - Date.now();
+    if (!this.#renew || !(left > 0)) return;
+    const renew = this.#renew;
+    this.#renewal = setTimeout(async () => {
+      const token = await renew().catch(() => undefined);
+      if (token !== undefined && !this.leaving) this.#send({ op: "auth", token });
+    }, Math.min(left * renewAfter, longestTimer));
+  }
+
   #over(outcome: Outcome): void {
     this.leaving = true;
+    clearTimeout(this.#renewal);
     this.#watchdog?.stop();
     const entries = [...this.#watches.values()];
     this.#watches.clear();

@@ -3,7 +3,7 @@ import { EventParser } from "./eventstream.ts";
 import { parse, type WatchParameters } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
 import { query } from "./query.ts";
-import { current, defaultHeartbeat, type Sink, type Token, type Transport } from "./transport.ts";
+import { addressed, type Credentials, current, defaultHeartbeat, type Sink, type Transport } from "./transport.ts";
 import { silence, Watchdog } from "./watchdog.ts";
 
 /**
@@ -12,12 +12,12 @@ import { silence, Watchdog } from "./watchdog.ts";
  */
 export class SseTransport implements Transport {
   readonly #url: URL;
-  readonly #token: Token | undefined;
+  readonly #credentials: Credentials;
   readonly #fetch: typeof fetch;
 
-  constructor(url: URL, token: Token | undefined, fetcher: typeof fetch) {
+  constructor(url: URL, credentials: Credentials, fetcher: typeof fetch) {
     this.#url = url;
-    this.#token = token;
+    this.#credentials = credentials;
     this.#fetch = fetcher;
   }
 
@@ -40,10 +40,11 @@ export class SseTransport implements Transport {
   }
 
   async #ask(parameters: WatchParameters, signal: AbortSignal): Promise<Response> {
-    const url = new URL(this.#url);
-    url.search = query(parameters).toString();
+    const asked = new URL(this.#url);
+    asked.search = query(parameters).toString();
+    const url = await addressed(asked, this.#credentials);
     const headers = new Headers({ Accept: "text/event-stream" });
-    const token = await current(this.#token);
+    const token = await current(this.#credentials.token);
     if (token !== undefined) headers.set("Authorization", `Bearer ${token}`);
     return this.#fetch(url, { headers, signal, cache: "no-store", credentials: "omit" });
   }

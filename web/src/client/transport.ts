@@ -19,6 +19,23 @@ export interface Transport {
 /** Gives the credentials of the caller, afresh whenever they are needed. */
 export type Token = string | (() => string | Promise<string>);
 
+/** Gets a ticket for one connection, from a server that bought it: `POST /v1/auth/tickets` with the path `/v1/watch`. */
+export type Ticket = () => string | Promise<string>;
+
+/** How a client says who it is. */
+export interface Credentials {
+  readonly token: Token | undefined;
+  readonly ticket: Ticket | undefined;
+}
+
+/** The URL of a connection, with a ticket of its own where there are tickets. */
+export async function addressed(url: URL, { ticket }: Credentials): Promise<URL> {
+  if (!ticket) return url;
+  const own = new URL(url);
+  own.searchParams.set("ticket", await ticket());
+  return own;
+}
+
 export async function current(token: Token | undefined): Promise<string | undefined> {
   return typeof token === "function" ? token() : token;
 }

@@ -1,4 +1,4 @@
-package readme
+package tour
 
 import (
 	"bufio"
@@ -24,14 +24,18 @@ type Shell struct {
 // ended begins the line that tells a command's end and its exit status; no command prints this byte first.
 const ended = "\x04"
 
-// patience is how long one command may run: a tour has no watch without an end.
-const patience = 20 * time.Second
+// patience is how long one command may run: a tour has no watch without an end, but may wait for an issuer's new key.
+const patience = time.Minute
 
 // curlrc has curl print what it prints to a terminal: no progress meter.
 const curlrc = "silent\nshow-error\n"
 
-// StartShell starts bash in a folder. It is killed, with what it started, when ctx ends.
-func StartShell(ctx context.Context, dir string) (*Shell, error) {
+// ending has the jobs of a shell that ends, in whatever way but by SIGKILL, end in good order before it.
+const ending = "trap '{ kill $(jobs -p); wait; } 2>/dev/null' EXIT\n"
+
+// StartShell starts bash in a folder, with exports ("NAME=value", as the shell reads it) beside this process's environment. It
+// is killed, with what it started, when ctx ends.
+func StartShell(ctx context.Context, dir string, exports ...string) (*Shell, error) {
 	cmd := exec.CommandContext(ctx, "bash", "--noprofile", "--norc")
 	cmd.Dir = dir
 	if err := os.WriteFile(filepath.Join(dir, ".curlrc"), []byte(curlrc), 0o600); err != nil {
@@ -52,7 +56,8 @@ func StartShell(ctx context.Context, dir string) (*Shell, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start bash: %w", err)
 	}
-	return &Shell{cmd: cmd, in: in, out: bufio.NewReader(out)}, nil
+	_, err = io.WriteString(in, ending+strings.Join(append([]string{""}, exports...), "\nexport ")+"\n")
+	return &Shell{cmd: cmd, in: in, out: bufio.NewReader(out)}, err
 }
 
 // Run runs a command, without input, and returns what it printed on both outputs and its exit status. A command that
@@ -77,7 +82,7 @@ func (s *Shell) Run(command string) (printed string, status int, err error) {
 	}
 }
 
-// Close ends the shell and waits for it.
+// Close ends the shell with what it started in the background, and waits for it.
 func (s *Shell) Close() error {
 	_ = s.in.Close()
 	return s.cmd.Wait()

@@ -1,4 +1,4 @@
-package readme_test
+package tour_test
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/etcdrest/etcdrest/tests/readme"
+	"github.com/etcdrest/etcdrest/tests/tour"
 )
 
 // sample is a document with one of everything.
@@ -16,19 +16,23 @@ const sample = "# Sample\n" +
 	"```console\n$ name=world\n$ echo \"hello $name\"\nhello world\n```\n" +
 	"text between\n" +
 	"```sh\n$ printf 'a\\r\\n'; cat <<END\n> {\"revision\":7,\"lease\":\"1f\"}\n> END\na\n{\"revision\":…,\"lease\":\"…\"}\n```\n" +
-	"```console\n$ seq 5\n1\n…\n5\n```\n"
+	"```console\n$ seq 5\n1\n…\n5\n```\n" +
+	"```yaml a.yaml\n$ b: c\n> d\n\n```\n" +
+	"```console\n$ sed 's/^..//' a.yaml\nb: c\nd\n```\n"
 
 func TestTourReadsEveryCommandAndItsOutput(t *testing.T) {
 	t.Parallel()
-	got, err := readme.Tour(sample)
+	got, err := tour.Read(sample)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []readme.Step{
+	want := []tour.Step{
 		{Line: 9, Command: "name=world"},
 		{Line: 10, Command: `echo "hello $name"`, Output: "hello world"},
 		{Line: 15, Command: "printf 'a\\r\\n'; cat <<END\n{\"revision\":7,\"lease\":\"1f\"}\nEND", Output: "a\n{\"revision\":…,\"lease\":\"…\"}"},
 		{Line: 22, Command: "seq 5", Output: "1\n…\n5"},
+		{Line: 27, File: "a.yaml", Output: "$ b: c\n> d"},
+		{Line: 33, Command: "sed 's/^..//' a.yaml", Output: "b: c\nd"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the tour differs (-want +got):\n%s", diff)
@@ -37,7 +41,7 @@ func TestTourReadsEveryCommandAndItsOutput(t *testing.T) {
 
 func TestSampleTourPasses(t *testing.T) {
 	t.Parallel()
-	if faults := run(t, sample); len(faults) > 0 {
+	if faults := tour.Run(t, sample); len(faults) > 0 {
 		t.Errorf("faults in a right tour:\n%s", strings.Join(faults, "\n"))
 	}
 }
@@ -58,7 +62,7 @@ func TestTourThatLiesFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if faults := run(t, "```console\n"+lie+"\n```\n"); len(faults) != 1 {
+			if faults := tour.Run(t, "```console\n"+lie+"\n```\n"); len(faults) != 1 {
 				t.Errorf("got the faults %q, want one", faults)
 			}
 		})
@@ -73,7 +77,7 @@ func TestDocumentWithoutTourIsRefused(t *testing.T) {
 		"another block": "```json\n$ echo\n```\n",
 		"not closed":    "```console\n$ echo\n",
 	} {
-		if steps, err := readme.Tour(document); err == nil {
+		if steps, err := tour.Read(document); err == nil {
 			t.Errorf("%s: got %v, want an error", name, steps)
 		}
 	}

@@ -1,4 +1,4 @@
-// Package readme runs the commands that a document shows and compares what they print with what it says they print.
+// Package tour runs the commands that a document shows and compares what they print with what it says they print.
 //
 // A tour is every line that begins with "$ " in the document's ```console and ```sh blocks, in order, in one shell. A line
 // that begins with "> " goes on with the command above it. The lines up to the next command are what it prints:
@@ -8,7 +8,10 @@
 //
 // In them … stands for anything within a line, and a line of nothing else for any number of lines. Every command must
 // succeed, and one that shows no output must print none.
-package readme
+//
+// A block whose first line names a file behind its language, such as ```yaml gateway.yaml, is what the reader saves under
+// that name: the tour writes it.
+package tour
 
 import (
 	"fmt"
@@ -16,15 +19,17 @@ import (
 	"strings"
 )
 
-// Step is one command of a tour.
+// Step is one command of a tour, or a file to write.
 type Step struct {
 	Line    int // of the command, in the document
 	Command string
 	Output  string // without the last newline
+	// File is the name of the file whose content Output and a newline are; such a step has no command.
+	File string
 }
 
-// Tour reads a document. A document without a command is an error: there would be nothing to hold it to.
-func Tour(document string) ([]Step, error) {
+// Read reads a document. A document without a command is an error: there would be nothing to hold it to.
+func Read(document string) ([]Step, error) {
 	var steps []Step
 	fence := ""     // what closes the block; empty outside of one
 	inTour := false // the block is one that we run
@@ -34,17 +39,21 @@ func Tour(document string) ([]Step, error) {
 		switch {
 		case fence == "" && marker != "":
 			fence = marker
-			language := strings.TrimLeft(strings.TrimSpace(line), "`")
+			language, file, _ := strings.Cut(strings.TrimLeft(strings.TrimSpace(line), "`"), " ")
 			inTour = language == "console" || language == "sh"
 			current = nil
+			if file != "" {
+				steps, inTour = append(steps, Step{Line: i + 1, File: file}), true
+				current = &steps[len(steps)-1]
+			}
 		case fence != "" && strings.TrimSpace(line) == fence:
 			fence = ""
 		case fence == "" || !inTour:
-		case strings.HasPrefix(line, "$ "):
+		case strings.HasPrefix(line, "$ ") && (current == nil || current.File == ""):
 			steps = append(steps, Step{Line: i + 1, Command: line[2:]})
 			current = &steps[len(steps)-1]
 		case current == nil: // a block of commands to type elsewhere shows no prompt
-		case strings.HasPrefix(line, "> ") && current.Output == "":
+		case strings.HasPrefix(line, "> ") && current.Output == "" && current.File == "":
 			current.Command += "\n" + line[2:]
 		default:
 			current.Output += line + "\n"
