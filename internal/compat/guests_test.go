@@ -281,7 +281,7 @@ func TestATicketOpensASocketOfV3(t *testing.T) {
 	if got := hear(t, conn); !strings.Contains(got, b64("own")) {
 		t.Errorf("hears %s; want t1's key", got)
 	}
-	if _, response, err := tryDial(t, g.url, "/v3/watch?ticket="+bought.Ticket, nil); err == nil || response.StatusCode != 401 { //nolint:bodyclose // a refusal's is read
+	if _, response, err := tryDial(t, g.url, "/v3/watch?ticket="+bought.Ticket, nil); err == nil || response.StatusCode != http.StatusUnauthorized { //nolint:bodyclose // a refusal's is read
 		t.Errorf("the same ticket once more: %v, %v; want 401", response, err)
 	}
 }

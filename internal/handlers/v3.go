@@ -22,7 +22,10 @@ func (a *API) v3(c *call) error {
 	}
 	set(c.w.Header(), "X-Request-Id", c.id)
 	c.lasts = a.options.Compat.Lasts(c.r)
-	w := &passing{begun: begun{ResponseWriter: c.w}}
+	w := &passing{begun: begun{ResponseWriter: c.w, call: c}}
+	if c.r.Header.Get("Upgrade") != "" {
+		c.notes.SetTransport("websocket")
+	}
 	defer func() { // a panic passes here too
 		c.answered, c.status, c.written = true, w.status, w.written
 	}()
@@ -37,6 +40,19 @@ func (a *API) v3(c *call) error {
 type passing struct {
 	begun
 	written int64
+}
+
+// FlushError is for http.ResponseController: what is flushed is a message of a stream.
+func (w *passing) FlushError() error {
+	if t := w.call.notes; t != nil {
+		t.AddMessage()
+		if t.Transport() == "" {
+			t.SetTransport("json")
+			t.Status = w.status
+			w.call.api.options.Recorder.Began(w.call.ctx(), t)
+		}
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Write implements io.Writer.
