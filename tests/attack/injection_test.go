@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +28,8 @@ var nasty = []string{
 // come over the wire. Each line of the log stays one JSON object without control characters, and holds no token and no value.
 func TestNothingThatIsSentBreaksLogsOrAnswers(t *testing.T) {
 	t.Parallel()
-	s := startSite(t, "--log-level", "debug")
+	access, audit := filepath.Join(t.TempDir(), "access.log"), filepath.Join(t.TempDir(), "audit.log")
+	s := startSite(t, "--log-level", "debug", "--access-log", access, "--audit-log", audit)
 	token := s.issuer.token(op, nil)
 	bad := forge("ES256", s.issuer.attacker, `{"alg":"ES256","kid":"`+"k\u2028\u001b[31m"+`"}`, toJSON(claimsOf("forged\u2028", nil)))
 	sent := 0
@@ -60,7 +63,24 @@ func TestNothingThatIsSentBreaksLogsOrAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	signature := token[strings.LastIndexByte(token, '.')+1:]
-	checkLog(t, s.gateway.Output(), sent, signature, bad[strings.LastIndexByte(bad, '.')+1:], "eyJ", secretValue)
+	hidden := []string{signature, bad[strings.LastIndexByte(bad, '.')+1:], "eyJ", secretValue}
+	checkLog(t, s.gateway.Output(), hidden)
+	// What net/http itself refuses is no request.
+	if n := checkLog(t, content(t, access), hidden); n < sent/2 {
+		t.Errorf("the access log has %d lines about %d requests", n, sent)
+	}
+	if n := checkLog(t, content(t, audit), hidden); n < 3 {
+		t.Errorf("the audit log has %d lines; want one for each write", n)
+	}
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // decoded is the text without percent signs, as a header would hold it. A line break would end the header, and the rest be
@@ -130,36 +150,31 @@ func checkAnswer(t *testing.T, text string, a *answer) {
 // unbound are characters that must not stand in JSON as they are.
 func unbound(r rune) bool { return r < ' ' && r != '\n' }
 
-// checkLog demands a JSON object in each line, and of each nothing that lines or terminals break at.
-func checkLog(t *testing.T, output string, sent int, hidden ...string) {
+// checkLog demands a JSON object in each line, and of each nothing that lines or terminals break at, and counts them.
+func checkLog(t *testing.T, log string, hidden []string) (entries int) {
 	t.Helper()
-	requests := 0
-	for line := range strings.Lines(output) {
+	for line := range strings.Lines(log) {
 		line = strings.TrimSuffix(line, "\n")
 		if strings.HasPrefix(line, "API ") || strings.HasPrefix(line, "admin ") {
 			continue // the words of welcome
 		}
 		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["msg"] == nil || entry["level"] == nil {
-			t.Errorf("a line of the log is no entry: %q", line)
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["time"] == nil {
+			t.Errorf("a line of a log is no entry: %q", line)
 			continue
 		}
+		entries++
 		if strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
-			t.Errorf("a line of the log holds what breaks lines or terminals: %q", line)
-		}
-		if entry["msg"] == "request" {
-			requests++
+			t.Errorf("a line of a log holds what breaks lines or terminals: %q", line)
 		}
 		if entry["msg"] == "forged" || entry["msg"] == "panic in a handler" {
 			t.Errorf("the log says %s", line)
 		}
 	}
 	for _, text := range hidden {
-		if at := strings.Index(output, text); at >= 0 {
-			t.Errorf("the log holds %q: %q", text, output[max(0, at-200):min(len(output), at+200)])
+		if at := strings.Index(log, text); at >= 0 {
+			t.Errorf("a log holds %q: %q", text, log[max(0, at-200):min(len(log), at+200)])
 		}
 	}
-	if requests < sent/2 { // what net/http itself refuses is no request
-		t.Errorf("the log has %d lines about %d requests", requests, sent)
-	}
+	return entries
 }
