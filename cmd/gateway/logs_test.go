@@ -198,7 +198,7 @@ func TestThePrincipalIsInTheLogs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	access, audit := filepath.Join(dir, "access"), filepath.Join(dir, "audit")
-	file := doorFile(t, dir, "  - when: {kind: jwt, name: alice}\n    grants: [{verbs: [read, write], prefix: \"\"}]\n    namespace: tenants/a/\n")
+	file := doorFile(t, dir, "  - when: {kind: jwt, name: alice}\n    grants: [{verbs: [read, write, watch], prefix: \"\"}]\n    namespace: tenants/a/\n")
 	g := start(t, "dev", "--config="+file, "--access-log="+access, "--audit-log="+audit)
 	alice := bearer(t, jwt.MapClaims{"sub": "alice"})
 	ask(t, http.MethodPut, g.api+"/v1/kv/app/k", `{"value":"v"}`, alice)
@@ -210,6 +210,22 @@ func TestThePrincipalIsInTheLogs(t *testing.T) {
 	all := auditLines(t, audit)
 	if len(all) != 2 || all[0].Principal != "alice" || all[0].Ops[0].Key != "tenants/a/app/k" || all[1].Error != "unauthenticated" || all[1].Outcome != "not_applied" {
 		t.Errorf("audit log: got %+v, want alice's write of etcd's own key, and that somebody was refused", all)
+	}
+
+	socket, _, err := websocket.Dial(t.Context(), g.api+"/v1/watch?key=app/k", &websocket.DialOptions{Subprotocols: []string{"etcdrest.v1"}}) //nolint:bodyclose // a socket has none
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := socket.Write(t.Context(), websocket.MessageText, []byte(`{"op":"auth","token":"`+strings.TrimPrefix(alice, "Bearer ")+`"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, m, err := socket.Read(t.Context()); err != nil || !strings.Contains(string(m), "authenticated") {
+		t.Fatalf("got %q, %v", m, err)
+	}
+	_ = socket.Close(websocket.StatusNormalClosure, "") // either side may be first
+	lines = accessLines(t, access, 4)
+	if lines[2].Principal != "" || lines[3].Principal != "alice" || lines[3].Msg != "stream ended" {
+		t.Errorf("a socket that says who it is in its first message: got %+v, want alice at its end", lines[2:])
 	}
 }
 

@@ -41,3 +41,21 @@ func BenchmarkAccessLog(b *testing.B) {
 	cancel()
 	<-ended
 }
+
+// BenchmarkAuditLog is what the line of a write costs, which its request waits for.
+func BenchmarkAuditLog(b *testing.B) {
+	sink, err := telemetry.OpenSink(filepath.Join(b.TempDir(), "audit"), io.Discard, io.Discard)
+	if err != nil {
+		b.Fatal(err)
+	}
+	log := telemetry.NewAuditLog(sink, true, slog.New(slog.DiscardHandler))
+	w := &trail.Write{
+		RPC: "KV/Txn", Outcome: trail.Applied, Revision: 57,
+		Ops: []trail.Op{{Kind: "put", Key: []byte("app/name"), Before: 41, Deleted: trail.Unknown}},
+	}
+	ctx := trail.With(b.Context(), &trail.Request{ID: "0123456789abcdef", Remote: "127.0.0.1:50000", Operation: "putKey"})
+	b.ReportAllocs()
+	for b.Loop() {
+		log.Written(ctx, w)
+	}
+}
