@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"os"
 	"strconv"
@@ -100,17 +101,19 @@ func (c *Config) serverTLS(log *slog.Logger) (*tls.Config, error) {
 	}, nil
 }
 
-// clientTLS is the TLS side towards etcd; nil means Go's defaults.
-func (c *Config) clientTLS(log *slog.Logger) (*tls.Config, error) {
+// clientTLS is the TLS side towards etcd, and its authorities; nil means Go's defaults.
+func (c *Config) clientTLS(log *slog.Logger) (config *tls.Config, roots func() *x509.CertPool, err error) {
 	if c.EtcdCACert == "" && c.EtcdCert == "" {
-		return nil, nil //nolint:nilnil // none is a value here
+		return nil, nil, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config = &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.EtcdCACert != "" {
-		var err error
-		if config.RootCAs, err = loadAuthorities(c.EtcdCACert); err != nil {
-			return nil, err
+		load := func() (*x509.CertPool, error) { return loadAuthorities(c.EtcdCACert) }
+		current, err := newReloader(log, load, c.EtcdCACert)
+		if err != nil {
+			return nil, nil, err
 		}
+		roots, config.RootCAs = current.get, current.get()
 	}
 	if c.EtcdCert != "" {
 		load := func() (*tls.Certificate, error) {
@@ -119,9 +122,9 @@ func (c *Config) clientTLS(log *slog.Logger) (*tls.Config, error) {
 		}
 		current, err := newReloader(log, load, c.EtcdCert, c.EtcdKey)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return current.get(), nil }
 	}
-	return config, nil
+	return config, roots, nil
 }

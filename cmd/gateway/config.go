@@ -29,6 +29,12 @@ type Config struct {
 	LogFormat string
 	LogLevel  string
 
+	AccessLog    string
+	AuditLog     string
+	AuditFailure string
+	OTLPEndpoint string
+	TraceRatio   float64
+
 	MaxBodyBytes     int64
 	MaxValueBytes    int64
 	MaxConnections   int64
@@ -67,6 +73,9 @@ func defaultConfig() Config {
 		DialTimeout:      5 * time.Second,
 		LogFormat:        "text",
 		LogLevel:         "info",
+		AccessLog:        "off",
+		AuditFailure:     "refuse",
+		TraceRatio:       1,
 		MaxBodyBytes:     12 << 20,
 		MaxValueBytes:    2 << 20,
 		MaxConnections:   16_384,

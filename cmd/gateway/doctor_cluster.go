@@ -35,7 +35,7 @@ func examineCluster(ctx context.Context, c Config, all *report) error {
 	}
 	examineAgreement(members, all)
 
-	client, err := connect(c, slog.New(slog.DiscardHandler)) //nolint:contextcheck // the client has a life of its own, which Close ends
+	client, err := connect(c, slog.New(slog.DiscardHandler), new(logs)) //nolint:contextcheck // the client has a life of its own, which Close ends
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func examineMember(ctx context.Context, c Config, endpoint string) memberExam {
 	ctx, cancel := context.WithTimeout(ctx, c.DialTimeout)
 	defer cancel()
 	c.Endpoints = []string{endpoint}
-	client, err := connect(c, slog.New(slog.DiscardHandler)) //nolint:contextcheck // the client has a life of its own, which Close ends
+	client, err := connect(c, slog.New(slog.DiscardHandler), new(logs)) //nolint:contextcheck // the client has a life of its own, which Close ends
 	if err != nil {
 		m.add("reach", endpoint, statusFail, "%v", err)
 		return m
@@ -131,7 +131,7 @@ const skewAllowed = 3 * time.Second
 // clock compares this machine's clock with the date that the member's own HTTP answers bear; etcd has no other way to
 // ask. The same connection shows when the member's certificate ends.
 func (m *memberExam) clock(ctx context.Context, c Config) {
-	tlsConfig, err := c.clientTLS(slog.New(slog.DiscardHandler))
+	tlsConfig, _, err := c.clientTLS(slog.New(slog.DiscardHandler))
 	if err != nil || !strings.HasPrefix(m.endpoint, "http") {
 		return
 	}

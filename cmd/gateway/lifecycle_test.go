@@ -230,28 +230,6 @@ func TestAdminListener(t *testing.T) {
 	}
 }
 
-func TestPathsOfCallersMakeNoSeries(t *testing.T) {
-	t.Parallel()
-	g := dev(t)
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	series := func() int { return strings.Count(get200(t, g.admin+"/metrics"), "\netcdrest_http_") }
-	visit := func(n int) {
-		for i := range n {
-			suffix := strings.Repeat("x", i%50) + time.Now().String()
-			suffix = strings.NewReplacer(" ", "", ":", "", "+", "").Replace(suffix)
-			call(t, client, "M"+suffix[:i%50%40+1], g.api+"/v1/kv/"+suffix, "")
-			call(t, client, http.MethodGet, g.api+"/no/"+suffix, "")
-		}
-	}
-	visit(2)
-	before := series()
-	visit(500)
-	if after := series(); after > before {
-		t.Errorf("series after 1,000 requests for paths and methods never seen: got %d, want %d as before", after, before)
-	}
-}
-
 func TestProductionBuildHasNoServer(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "nodev", ".").CombinedOutput()

@@ -119,7 +119,7 @@ func groups() []group {
 			},
 			{
 				name: "etcd-cacert", commands: clusterCommands(), placeholder: "FILE",
-				about: "Authorities (PEM) that the members' certificates must come from. Empty: the system's.",
+				about: "Authorities (PEM) that the members' certificates must come from; read again when the file changes. Empty: the system's.",
 				at:    func(c *Config) setting { return text{&c.EtcdCACert} },
 			},
 			{
@@ -219,8 +219,34 @@ func groups() []group {
 			},
 			{
 				name: "log-level", commands: gatewayCommands(), placeholder: "LEVEL",
-				about: "Least important lines to log: debug (with every request, and etcd's own log in dev), info, warn or error.",
+				about: "Least important lines to log: debug (in dev with etcd's own log, as far as it holds no values), info, warn or error. Requests have a log of their own: access-log.",
 				at:    func(c *Config) setting { return choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}} },
+			},
+			{
+				name: "access-log", commands: gatewayCommands(), placeholder: "off|stdout|stderr|FILE",
+				about: "Where a line of JSON goes for each request. A file is appended to, and opened again at SIGHUP. No whole key, value, token or query is ever in it.",
+				at:    func(c *Config) setting { return text{&c.AccessLog} },
+			},
+			{
+				name: "audit-log", commands: gatewayCommands(), placeholder: "stdout|stderr|FILE",
+				about: "Where a line of JSON goes for each write: who, what, with which outcome, with whole keys and never a value. A file is appended to, and opened again at SIGHUP. Empty: off.",
+				at:    func(c *Config) setting { return text{&c.AuditLog} },
+			},
+			{
+				name: "audit-failure", commands: gatewayCommands(), placeholder: "refuse|continue",
+				about: "What becomes of writes while the audit log cannot be written: they are refused (503), or made without a line, which is counted.",
+				at:    func(c *Config) setting { return choice{&c.AuditFailure, []string{"refuse", "continue"}} },
+			},
+			{
+				name: "otlp-endpoint", commands: gatewayCommands(), placeholder: "URL",
+				about: "OpenTelemetry collector that traces are sent to (OTLP over HTTP); without a path, /v1/traces is added. Empty: what OTEL_EXPORTER_OTLP_ENDPOINT " +
+					"says, else no traces.",
+				at: func(c *Config) setting { return text{&c.OTLPEndpoint} },
+			},
+			{
+				name: "trace-ratio", commands: gatewayCommands(), placeholder: "0…1",
+				about: "Share of the traces that begin at this gateway which are sent. For a request that brings a traceparent, that decides.",
+				at:    func(c *Config) setting { return fraction{&c.TraceRatio} },
 			},
 		}},
 		{"Only dev", []option{

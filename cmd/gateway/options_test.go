@@ -127,6 +127,46 @@ func TestEveryOptionActs(t *testing.T) {
 				}
 			}
 		},
+		"access-log": func(t *testing.T) {
+			g := dev(t, "--access-log=stderr")
+			get200(t, g.api+"/livez")
+			g.log.waitFor(t, `"operation":"getLivez"`)
+			wantUsage(t, []string{"dev", "--access-log="}, "access-log is empty; use off, stdout, stderr")
+			if _, err := output(t, "dev", "--listen=127.0.0.1:0", "--admin-listen=", "--data-dir="+t.TempDir(), "--access-log=/no/such/folder/log"); exitCode(err) != exitFailure {
+				t.Errorf("a file that cannot be made: got %v, want a failure", err)
+			}
+		},
+		"audit-log": func(t *testing.T) {
+			g := dev(t, "--audit-log=stderr")
+			put(t, g, "k", 1)
+			wantContains(t, "the log", g.log.String(), `"ops":[{"op":"put","key":"k"`)
+			wantUsage(t, []string{"dev", "--audit-log=off"}, "audit-log: to have none")
+			wantUsage(t, []string{"dev", "--audit-log=one", "--access-log=one"}, "give each a file of its own")
+		},
+		"audit-failure": func(t *testing.T) {
+			g := dev(t, "--audit-log=/dev/full", "--audit-failure=continue")
+			put(t, g, "k", 1)
+			put(t, g, "k", 1)
+		},
+		"otlp-endpoint": func(t *testing.T) {
+			o := newOTLP(t)
+			g := dev(t, "--otlp-endpoint="+o.url)
+			get200(t, g.api+"/livez")
+			if err := g.stop(); err != nil || len(o.named("GET /livez")) != 1 {
+				t.Errorf("stopped with %v and %d spans, want the one of the request", err, len(o.named("GET /livez")))
+			}
+			wantUsage(t, []string{"dev", "--otlp-endpoint=http://user:secret@127.0.0.1:4318"}, "otlp-endpoint: a URL such as http://127.0.0.1:4318")
+		},
+		"trace-ratio": func(t *testing.T) {
+			o := newOTLP(t)
+			g := dev(t, "--otlp-endpoint="+o.url, "--trace-ratio=0")
+			get200(t, g.api+"/livez")
+			call(t, nil, http.MethodGet, g.api+"/livez", "", "Traceparent", "00-11111111111111111111111111111111-2222222222222222-01")
+			if err := g.stop(); err != nil || len(o.named("GET /livez")) != 1 {
+				t.Errorf("stopped with %v and %d spans, want the one that its caller samples", err, len(o.named("GET /livez")))
+			}
+			wantUsage(t, []string{"dev", "--trace-ratio=2"}, `"2" is not a number from 0 to 1`)
+		},
 		"endpoints": func(t *testing.T) {
 			etcd := embedetcd.StartForTest(t)
 			putDirectly(t, etcd, "k", "from etcd")
@@ -273,9 +313,7 @@ func TestEveryOptionActs(t *testing.T) {
 		},
 		"log-level": func(t *testing.T) {
 			g := dev(t, "--log-level=debug")
-			get200(t, g.api+"/livez")
-			g.log.waitFor(t, "path=/livez status=200")
-			wantContains(t, "the log", g.log.String(), "component=etcd")
+			g.log.waitFor(t, "component=etcd")
 			if quiet := dev(t, "--log-level=error"); strings.Contains(quiet.log.String(), "serving") {
 				t.Errorf("at level error: got %q, want the URLs only", quiet.log)
 			}

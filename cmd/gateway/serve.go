@@ -65,6 +65,16 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		defer closeQuietly(adminListener)
 	}
 
+	told, err := openLogs(ctx, c, p, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := told.close(max(min(c.ShutdownGrace, flushTime), time.Second)); err != nil { //nolint:contextcheck // ctx has ended by then
+			log.WarnContext(ctx, "not everything could be told", "cause", err.Error())
+		}
+	}()
+
 	var storeEnded <-chan error
 	if start != nil {
 		s, err := start(ctx, c, log)
@@ -79,7 +89,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		c.sources["endpoints"] = fromDev
 	}
 
-	client, err := connect(c, log) //nolint:contextcheck // the client has a life of its own, which Close ends
+	client, err := connect(c, log, told) //nolint:contextcheck // the client has a life of its own, which Close ends
 	if err != nil {
 		return err
 	}
@@ -124,16 +134,19 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		options.Gate = door.gate
 		door.changed = append(door.changed, v3.Rejudge)
 	}
+	if !told.Idle() {
+		options.Recorder = &told.Recorder
+	}
 	api, err := handlers.New(client, options)
 	if err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	if err := register(registry, requests, client, hub); err != nil {
+	if err := register(registry, append(told.collectors(), requests, client, hub)...); err != nil {
 		return err
 	}
 
-	apiServer, err := newAPIServer(c, log, telemetry.AccessLog(log, requests.InFlight(api)))
+	apiServer, err := newAPIServer(c, log, requests.InFlight(api))
 	if err != nil {
 		return err
 	}
@@ -177,6 +190,9 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	return err
 }
 
+// flushTime is how long sending what is left of traces may take at the end, and shutdown-grace when that is less.
+const flushTime = 5 * time.Second
+
 // drain has the watches say goodbye while the requests under way finish; it tells whether all of them did within grace.
 func drain(ctx context.Context, grace time.Duration, hub *stream.Hub, v3 *compat.Gateway, requests *server) bool {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
@@ -193,8 +209,8 @@ func drain(ctx context.Context, grace time.Duration, hub *stream.Hub, v3 *compat
 }
 
 // connect makes the client of etcd. It does not wait for etcd.
-func connect(c Config, log *slog.Logger) (*etcdclient.Client, error) {
-	tlsConfig, err := c.clientTLS(log)
+func connect(c Config, log *slog.Logger, told *logs) (*etcdclient.Client, error) {
+	tlsConfig, roots, err := c.clientTLS(log)
 	if err != nil {
 		return nil, err
 	}
@@ -202,10 +218,17 @@ func connect(c Config, log *slog.Logger) (*etcdclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return etcdclient.New(etcdclient.Config{
-		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig, MaxCalls: int(c.MaxCalls),
+	config := etcdclient.Config{
+		Endpoints: c.Endpoints, DialTimeout: c.DialTimeout, TLS: tlsConfig, Roots: roots, MaxCalls: int(c.MaxCalls),
 		Username: c.EtcdUser, Password: password, Logger: log,
-	})
+	}
+	if told.Audit != nil {
+		config.Auditor = told.Audit
+	}
+	if told.Traces != nil {
+		config.Tracer = told.Traces
+	}
+	return etcdclient.New(config)
 }
 
 func register(r *prometheus.Registry, more ...prometheus.Collector) error {

@@ -25,8 +25,9 @@ type server struct {
 const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 128 << 10 // of 128 key= parameters, say
-	maxStreams     = 250       // at once on one HTTP/2 connection
+	maxHeaderBytes = 128 << 10        // of 128 key= parameters, say
+	maxStreams     = 250              // at once on one HTTP/2 connection
+	writeTimeout   = 30 * time.Second // for a byte to leave on an HTTP/2 connection
 )
 
 // newAPIServer serves HTTP/1.1 and HTTP/2, the latter over TLS or, for clients that know beforehand, without.
@@ -41,7 +42,7 @@ func newAPIServer(c Config, log *slog.Logger, h http.Handler) (*server, error) {
 	}
 	s := newServer(log, h)
 	s.http.TLSConfig, s.http.Protocols = tlsConfig, protocols
-	s.http.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
+	s.http.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: writeTimeout}
 	return s, nil
 }
 

@@ -142,6 +142,21 @@ func (s number) set(given []string) error {
 func (s number) value() any    { return *s.to }
 func (s number) words() string { return strconv.FormatInt(*s.to, 10) }
 
+// fraction is a number from 0 to 1.
+type fraction struct{ to *float64 }
+
+func (s fraction) set(given []string) error {
+	word := last(given)
+	n, err := strconv.ParseFloat(word, 64)
+	if err != nil || !(n >= 0 && n <= 1) { // NaN is neither
+		return fmt.Errorf("%q is not a number from 0 to 1, such as 0.05", word)
+	}
+	*s.to = n
+	return nil
+}
+func (s fraction) value() any    { return *s.to }
+func (s fraction) words() string { return strconv.FormatFloat(*s.to, 'g', -1, 64) }
+
 func last(given []string) string { return given[len(given)-1] }
 
 func parseBytes(word string) (int64, error) {

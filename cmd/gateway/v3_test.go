@@ -13,7 +13,7 @@ import (
 // /v3 is behind the same door: counted, timed where it makes sense, in the access log, and told when the gateway stops.
 func TestV3IsPartOfTheProgram(t *testing.T) {
 	t.Parallel()
-	g := dev(t, "--log-level=debug", "--shutdown-grace=20s")
+	g := dev(t, "--access-log=stderr", "--shutdown-grace=20s")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	if a := call(t, client, http.MethodPost, g.api+"/v3/kv/put", `{"key":"YQ==","value":"YQ=="}`); a.status != http.StatusOK {
 		t.Fatalf("put: got %d %s", a.status, a.body)
@@ -65,8 +65,8 @@ func TestV3IsPartOfTheProgram(t *testing.T) {
 	if err := <-stopped; err != nil || time.Since(began) > 10*time.Second {
 		t.Errorf("stopping: got %v after %v", err, time.Since(began))
 	}
-	g.log.waitFor(t, "method=GET path=/v3/watch status=101")
-	g.log.waitFor(t, "method=POST path=/v3/watch status=200")
+	g.log.waitFor(t, `"method":"GET","route":"/v3/*","operation":"v3","status":101`)
+	g.log.waitFor(t, `"method":"POST","route":"/v3/*","operation":"v3","status":200`)
 	if strings.Contains(g.log.String(), "requests were cut") {
 		t.Error("something was cut")
 	}

@@ -24,6 +24,7 @@ func (c *Config) validate(command string) []string {
 		v.listeners(command)
 		v.serverTLS()
 		v.callers()
+		v.logs()
 	}
 	if command == devName {
 		v.dev()
@@ -145,6 +146,23 @@ func isWebURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
 		u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+func (v *validation) logs() {
+	c := v.config
+	if c.AuditLog == "off" {
+		v.fault("audit-log: to have none, leave it out or empty; a file of that name would be ./off")
+	}
+	if c.AccessLog == "" {
+		v.fault("access-log is empty; use off, stdout, stderr or the name of a file")
+	}
+	if c.AccessLog == c.AuditLog && c.AuditLog != "stdout" && c.AuditLog != "stderr" {
+		v.fault("access-log and audit-log are both %s; give each a file of its own", c.AuditLog)
+	}
+	if u := c.OTLPEndpoint; u != "" && !isWebURL(u) {
+		v.fault("otlp-endpoint: a URL such as http://127.0.0.1:4318 is needed, without a user, a query or a fragment; " +
+			"headers for the collector go in OTEL_EXPORTER_OTLP_HEADERS")
+	}
 }
 
 // isClientURL tells whether s is scheme, host and port, and nothing else.

@@ -156,7 +156,7 @@ func wantGoingAway(t *testing.T, socket *websocket.Conn) {
 // The access log is between the server and a stream, and must let it flush, set deadlines and take the connection over.
 func TestStreamsPassTheAccessLog(t *testing.T) {
 	t.Parallel()
-	g := dev(t, "--log-level=debug")
+	g := dev(t, "--access-log=stderr")
 	in := follow(t, g.api+"/v1/watch?key=k", "Accept", "text/event-stream")
 	socket := followSocket(t, g)
 	put(t, g, "k", 10)
@@ -167,11 +167,11 @@ func TestStreamsPassTheAccessLog(t *testing.T) {
 		t.Errorf("over the WebSocket: got %q, %v; want the change", m, err)
 	}
 	_ = socket.Close(websocket.StatusNormalClosure, "")
-	g.log.waitFor(t, "method=GET path=/v1/watch status=101")
+	g.log.waitFor(t, `"route":"/v1/watch","operation":"watch","status":101,"transport":"websocket","messages":`)
 	if err := g.stop(); err != nil {
 		t.Error(err)
 	}
-	g.log.waitFor(t, "method=GET path=/v1/watch status=200")
+	g.log.waitFor(t, `"route":"/v1/watch","operation":"watch","status":200,"transport":"sse","messages":`)
 }
 
 // A watch is counted once it has ended, and not timed: it lasts as long as its caller likes.

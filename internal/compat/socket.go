@@ -13,6 +13,8 @@ import (
 	"github.com/coder/websocket"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // serveSocket serves a stream over a WebSocket, as grpc-websocket-proxy does in front of etcd's gateway: a message is a
@@ -180,6 +182,9 @@ func (f *frames) FlushError() error {
 			f.next = bytes.Buffer{}
 		}
 	}()
+	notes := trail.From(f.ctx)
+	notes.AddMessage()
+	notes.AddSent(int64(len(message)))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), f.socket.timeout)
 	defer cancel()
 	return f.socket.conn.Write(ctx, websocket.MessageText, message)

@@ -32,7 +32,8 @@ type Options struct {
 	AuthTokenTTL uint
 	// Fast trades durability, election calm and hard passwords for speed: for tests, whose data does not outlive them.
 	Fast bool
-	// Logger takes etcd's own log entries; nil keeps etcd quiet. What ends the server is an error of Start or Err either way.
+	// Logger takes etcd's own log entries, but for those of its level debug, which hold values; nil keeps etcd quiet. What ends
+	// the server is an error of Start or Err either way.
 	Logger *slog.Logger
 }
 

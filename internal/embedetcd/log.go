@@ -54,8 +54,9 @@ func logger(to *slog.Logger, died *failure) *zap.Logger {
 // core writes zap's entries to a slog handler.
 type core struct{ handler slog.Handler }
 
+// Enabled leaves out what etcd says for its own developers: those entries hold whole requests, with their values.
 func (c core) Enabled(l zapcore.Level) bool {
-	return c.handler.Enabled(background(), level(l))
+	return l >= zapcore.InfoLevel && c.handler.Enabled(background(), level(l))
 }
 
 func (c core) With(fields []zapcore.Field) zapcore.Core {

@@ -147,7 +147,12 @@ func (c *Client) invoke(ctx context.Context, full string, request, answer any, o
 	if !ok {
 		return errArgument(m, "the request is not a protobuf message")
 	}
-	f, err := encodeMessage(message)
+	_, err := audited(ctx, c, m, request, func() (any, error) { return answer, c.send(ctx, m, message, answer, opts) })
+	return err
+}
+
+func (c *Client) send(ctx context.Context, m *method, request proto.Message, answer any, opts []grpc.CallOption) error {
+	f, err := encodeMessage(request)
 	if err != nil {
 		return errArgument(m, "the request cannot be encoded: "+err.Error())
 	}

@@ -2,6 +2,7 @@ package etcdclient
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,9 @@ type Config struct {
 	// TLS is used by https and unixs endpoints; nil is Go's defaults with the system's roots. A ServerName in it is
 	// expected of every member; otherwise each member must prove the host of its own endpoint.
 	TLS *tls.Config
+	// Roots gives the authorities of which the members' certificates must come, anew for each handshake, so that they can
+	// change while the client lives. Nil is those of TLS.
+	Roots func() *x509.CertPool
 
 	// Username and Password authenticate with etcd; the token is renewed when etcd refuses it.
 	Username, Password string
@@ -55,6 +59,10 @@ type Config struct {
 	// DisableCoalescing sends every read by itself. Otherwise reads of single keys that arrive while others are under way
 	// travel together, and so do reads of the same range, which costs etcd and the client less.
 	DisableCoalescing bool
+
+	// Auditor is told of every write (default: nobody), Tracer follows every attempt of a call (default: nobody).
+	Auditor Auditor
+	Tracer  Tracer
 
 	// Logger takes what an operator should know: members set aside and back, failed authentication. Default: nothing.
 	Logger *slog.Logger

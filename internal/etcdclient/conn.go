@@ -44,7 +44,7 @@ var (
 )
 
 func (p *pool) newConn(e *endpoint, c class, opts []grpc.DialOption) (*conn, error) {
-	cc, err := grpc.NewClient("passthrough:///"+e.address, append(opts, e.dialOptions()...)...)
+	cc, err := grpc.NewClient("passthrough:///"+e.address, append(opts, e.dialOptions(p.config.Roots)...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package etcdclient
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -113,7 +114,7 @@ func hostPort(scheme, rest string) (string, error) {
 }
 
 // dialOptions are what makes a connection one to this endpoint.
-func (e *endpoint) dialOptions() []grpc.DialOption {
+func (e *endpoint) dialOptions(roots func() *x509.CertPool) []grpc.DialOption {
 	opts := []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -123,9 +124,32 @@ func (e *endpoint) dialOptions() []grpc.DialOption {
 	if e.tls == nil {
 		return append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(e.authority))
 	}
-	opts = append(opts, grpc.WithTransportCredentials(credentials.NewTLS(e.tls)))
+	var proof credentials.TransportCredentials = credentials.NewTLS(e.tls)
+	if roots != nil {
+		proof = rooted{proof, e.tls, roots}
+	}
+	opts = append(opts, grpc.WithTransportCredentials(proof))
 	if e.tls.ServerName == "" {
 		opts = append(opts, grpc.WithAuthority(e.authority))
 	}
 	return opts
+}
+
+// rooted is TLS that asks at each handshake which authorities count.
+type rooted struct {
+	credentials.TransportCredentials
+	config *tls.Config
+	roots  func() *x509.CertPool
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (r rooted) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	config := r.config.Clone()
+	config.RootCAs = r.roots()
+	return credentials.NewTLS(config).ClientHandshake(ctx, authority, conn)
+}
+
+// Clone implements credentials.TransportCredentials.
+func (r rooted) Clone() credentials.TransportCredentials {
+	return rooted{r.TransportCredentials.Clone(), r.config, r.roots}
 }

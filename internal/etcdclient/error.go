@@ -65,6 +65,7 @@ const (
 	NameInvalidArgument  = "InvalidArgument"
 	NameBusy             = "Busy"
 	NameRevisionTooLarge = "RevisionTooLarge"
+	NameNotRecorded      = "NotRecorded"
 )
 
 // Error gives the method, the text and, when there is one, the last connection error; it is for logs.
@@ -78,6 +79,9 @@ func (e *Error) Error() string {
 	}
 	return text
 }
+
+// Kind is the error's Name, for those who count errors by kind.
+func (e *Error) Kind() string { return e.Name }
 
 // Unwrap gives the context's error when the caller's context ended the call.
 func (e *Error) Unwrap() error { return e.cause }
@@ -168,6 +172,14 @@ func errBusy(m *method) *Error {
 	e := local(m, NameBusy, codes.ResourceExhausted, problem.Overloaded, "too many calls are under way",
 		"etcd is slow, and as many requests wait for it as may (--max-calls)")
 	e.retryAfter = time.Second
+	return e
+}
+
+// errNotRecorded is a write that was not made since there would be no record of it.
+func errNotRecorded(m *method, cause error) *Error {
+	e := local(m, NameNotRecorded, codes.Unavailable, problem.Overloaded, "the audit log cannot be written: "+cause.Error(),
+		"the gateway cannot write its audit log, and makes no write that would not be in it")
+	e.Outcome, e.retryAfter = problem.NotApplied, time.Second
 	return e
 }
 

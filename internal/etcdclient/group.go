@@ -36,7 +36,7 @@ func newGroup(l *lane, reads []*read) *group {
 		}
 		w.group = g
 	}
-	background := context.WithoutCancel(reads[0].ctx)
+	background := l.client.sharedContext(reads)
 	if bounded {
 		g.ctx, g.cancel = context.WithDeadline(background, latest)
 	} else {

@@ -59,6 +59,10 @@ func (c *Client) rangeAlone(ctx context.Context, r *wire.RangeRequest, prefix []
 }
 
 func (c *Client) putIn(ctx context.Context, r *wire.PutRequest, prefix []byte) (*wire.PutResponse, error) {
+	return audited(ctx, c, methodPut, r, func() (*wire.PutResponse, error) { return c.putAlone(ctx, r, prefix) })
+}
+
+func (c *Client) putAlone(ctx context.Context, r *wire.PutRequest, prefix []byte) (*wire.PutResponse, error) {
 	answer, err := c.exchange(ctx, methodPut, r, putSize(r))
 	if err != nil {
 		return nil, err
@@ -73,6 +77,10 @@ func (c *Client) putIn(ctx context.Context, r *wire.PutRequest, prefix []byte) (
 }
 
 func (c *Client) deleteIn(ctx context.Context, r *wire.DeleteRequest, prefix []byte) (*wire.DeleteResponse, error) {
+	return audited(ctx, c, methodDelete, r, func() (*wire.DeleteResponse, error) { return c.deleteAlone(ctx, r, prefix) })
+}
+
+func (c *Client) deleteAlone(ctx context.Context, r *wire.DeleteRequest, prefix []byte) (*wire.DeleteResponse, error) {
 	answer, err := c.exchange(ctx, methodDelete, r, room+len(r.Key)+len(r.End))
 	if err != nil {
 		return nil, err
@@ -91,6 +99,10 @@ func (c *Client) txnIn(ctx context.Context, r *wire.TxnRequest, prefix []byte) (
 	if readOnly(r) {
 		m = methodTxnRead
 	}
+	return audited(ctx, c, m, r, func() (*wire.TxnResponse, error) { return c.txnAlone(ctx, m, r, prefix) })
+}
+
+func (c *Client) txnAlone(ctx context.Context, m *method, r *wire.TxnRequest, prefix []byte) (*wire.TxnResponse, error) {
 	answer, err := c.exchange(ctx, m, r, txnSize(r))
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/trail"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -102,6 +103,10 @@ func (l *lane) do(ctx context.Context, r *wire.RangeRequest, prefix []byte) (*wi
 	l.queue = append(l.queue, w)
 	l.watch()
 	l.mu.Unlock()
+	if t := trail.From(ctx); t != nil {
+		began := time.Now()
+		defer func() { t.AddUpstream(time.Since(began)) }()
+	}
 
 	select {
 	case <-w.done:

@@ -5,12 +5,26 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // LeaseKeepAliveOnce renews the lease and gives the seconds it has from now. An unknown lease is ErrLeaseNotFound. It travels
 // on the streams that keep leases alive, however many are renewed at a time: a stream for each would cost more than the
 // renewal. Renewing twice is renewing once, so it is repeated like a read.
 func (c *Client) LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error) {
+	began := time.Now()
+	a, err := audited(ctx, c, methodRenew, &pb.LeaseKeepAliveRequest{ID: id}, func() (*pb.LeaseKeepAliveResponse, error) {
+		ttl, err := c.renew(ctx, id)
+		return &pb.LeaseKeepAliveResponse{ID: id, TTL: ttl}, err
+	})
+	trail.From(ctx).AddUpstream(time.Since(began))
+	return a.GetTTL(), err
+}
+
+func (c *Client) renew(ctx context.Context, id int64) (int64, error) {
 	s := c.keepAlives.streams[id&(leaseStreams-1)]
 	o := &renewal{done: make(chan struct{})}
 	if !s.beginOnce(o, id) {

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // Why a call is repeated; the metric's closed set.
@@ -27,11 +29,13 @@ const (
 func (c *Client) unary(ctx context.Context, m *method, request, answer any, size int, opts []grpc.CallOption) error {
 	started := time.Now()
 	attempts, err := c.attempts(ctx, m, request, answer, size, opts)
+	took := time.Since(started)
+	trail.From(ctx).AddUpstream(took)
 	if err != nil {
-		c.metrics.finished(m, attempts, time.Since(started), err.Code)
+		c.metrics.finished(m, attempts, took, err.Code)
 		return err
 	}
-	c.metrics.finished(m, attempts, time.Since(started), codes.OK)
+	c.metrics.finished(m, attempts, took, codes.OK)
 	return nil // not a typed nil
 }
 
@@ -57,7 +61,7 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 		if err != nil {
 			return n, err
 		}
-		failure := c.try(ctx, m, conn, t, request, answer, size, opts)
+		failure := c.try(ctx, m, conn, t, request, answer, size, opts, n)
 		if failure == nil {
 			return n, nil
 		}
@@ -84,14 +88,18 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 
 // try makes one attempt on one connection.
 func (c *Client) try(
-	ctx context.Context, m *method, conn *conn, t *token, request, answer any, size int, opts []grpc.CallOption,
-) *Error {
+	ctx context.Context, m *method, conn *conn, t *token, request, answer any, size int, opts []grpc.CallOption, n int,
+) (failure *Error) {
 	runs := conn.member.Load().release()
 	if m.unseen && !runs.has(m) {
 		return errLacks(m, runs)
 	}
 	a := new(attempt)
-	actx, cancel := context.WithCancelCause(t.outgoing(context.WithValue(ctx, attemptKey{}, a)))
+	actx, ended := c.traced(t.outgoing(context.WithValue(ctx, attemptKey{}, a)), m, conn, n)
+	if ended != nil {
+		defer func() { ended(asError(failure)) }()
+	}
+	actx, cancel := context.WithCancelCause(actx)
 	defer cancel(nil)
 	a.cancel = cancel
 	if m.read {
@@ -114,6 +122,14 @@ func (c *Client) try(
 	}
 	e := c.failed(ctx, actx, m, a, err, size)
 	e.explainLack(m, runs)
+	return e
+}
+
+// asError gives an error that is nil when e is.
+func asError(e *Error) error {
+	if e == nil {
+		return nil
+	}
 	return e
 }
 

@@ -7,11 +7,14 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // NewStream opens a stream, for the generated clients. A stream is opened elsewhere when it provably did not leave, and
@@ -19,9 +22,19 @@ import (
 // error that says so. A refused token is forgotten, so that the next stream brings a new one. A token in ctx is the caller's
 // own, as with Invoke.
 func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, full string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := c.open(ctx, desc, lookup(full, nil), nil, c.fits, opts)
+	m := lookup(full, nil)
+	auditor := c.pool.config.Auditor
+	if m != methodRenew || auditor == nil || !m.told(ctx) {
+		auditor = nil
+	} else if err := auditor.Ready(); err != nil {
+		return nil, errNotRecorded(m, err)
+	}
+	s, err := c.open(ctx, desc, m, nil, c.fits, opts)
 	if err != nil {
 		return nil, err
+	}
+	if auditor != nil {
+		return &auditedStream{ClientStream: s, ctx: ctx, auditor: auditor}, nil
 	}
 	return s, nil
 }
@@ -55,8 +68,10 @@ func (c *Client) open(
 }
 
 func (c *Client) openOn(ctx context.Context, conn *conn, desc *grpc.StreamDesc, m *method, t *token, opts []grpc.CallOption) (*stream, *Error) {
-	s := &stream{client: c, method: m, conn: conn, token: t, caller: ctx, ended: make(chan struct{})}
-	sctx, cancel := context.WithCancelCause(t.outgoing(context.WithValue(ctx, attemptKey{}, &s.attempt)))
+	s := &stream{client: c, method: m, conn: conn, token: t, caller: ctx, notes: trail.From(ctx), ended: make(chan struct{})}
+	sctx, traced := c.traced(t.outgoing(context.WithValue(ctx, attemptKey{}, &s.attempt)), m, conn, 1)
+	s.traced = traced
+	sctx, cancel := context.WithCancelCause(sctx)
 	s.attempt.cancel, s.own = cancel, sctx
 	conn.begin(&s.attempt)
 	// gRPC calls OnFinish exactly once when the stream was opened, however it ends.
@@ -82,6 +97,8 @@ type stream struct {
 	attempt attempt
 	caller  context.Context //nolint:containedctx // a stream is a call under way, and these are the contexts that can end it
 	own     context.Context //nolint:containedctx // as above
+	notes   *trail.Request
+	traced  func(error) // nil when nobody follows
 
 	once   sync.Once
 	opened atomic.Bool
@@ -94,10 +111,22 @@ func (s *stream) release(err error) {
 		if s.opened.Load() {
 			s.client.metrics.finished(s.method, 1, 0, status.Code(err))
 		}
+		s.tell(err)
 		s.conn.end(&s.attempt)
 		s.attempt.cancel(nil)
 		close(s.ended)
 	})
+}
+
+// tell tells who follows the stream how it ended.
+func (s *stream) tell(err error) {
+	switch {
+	case s.traced == nil:
+	case err == nil || s.own.Err() != nil: // who has enough of a stream cancels it
+		s.traced(nil)
+	default:
+		s.traced(fromStatus(s.method, err, true, true, 0))
+	}
 }
 
 // stop cancels the stream and waits until gRPC has let go of it.
@@ -127,7 +156,14 @@ func (s *stream) CloseSend() error {
 }
 
 func (s *stream) RecvMsg(m any) error {
+	var began time.Time
+	if s.notes != nil {
+		began = time.Now()
+	}
 	err := s.ClientStream.RecvMsg(m)
+	if s.notes != nil && s.method.class != classWatch {
+		s.notes.AddUpstream(time.Since(began))
+	}
 	if err == nil {
 		s.conn.observe(m)
 		s.watchToken(m)

@@ -50,6 +50,7 @@ func (a *API) admit(c *call) error {
 // become has the call work as its caller.
 func (c *call) become(caller *authz.Caller) {
 	c.caller = caller
+	c.notes.SetPrincipal(caller.Principal.Name)
 	c.backend = caller.Client()
 	store := caller.Store()
 	if c.route.verb == authz.Lock {

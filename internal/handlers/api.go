@@ -99,6 +99,8 @@ type Options struct {
 	Version string
 	// Logger takes the cause of internal errors (default: discarded).
 	Logger *slog.Logger
+	// Recorder keeps notes of every request (default: none are made).
+	Recorder Recorder
 	// Observer takes every finished request (default: none).
 	Observer Observer
 }
@@ -199,7 +201,7 @@ func (a *API) Drain() {
 func (a *API) Routes() []Route {
 	out := make([]Route, 0, len(a.routes))
 	for _, r := range a.routes {
-		out = append(out, Route{Method: r.method, Pattern: r.pattern, Operation: r.operation})
+		out = append(out, Route{Method: r.method, Pattern: r.pattern, Operation: r.operation, Writes: r.writes})
 	}
 	return out
 }
@@ -209,4 +211,6 @@ type Route struct {
 	Method, Pattern string
 	// Operation is the operationId of the contract.
 	Operation string
+	// Writes says that it can change something.
+	Writes bool
 }

@@ -138,22 +138,33 @@ func (c *call) writeGzip() {
 		return
 	}
 	z, _ := gzips.Get().(*gzip.Writer)
-	counted := &countingWriter{w: c.w}
-	z.Reset(counted)
+	paced := &pacedWriter{w: c.w}
+	z.Reset(paced)
 	_, _ = z.Write(c.body) // the caller may be gone
 	_ = z.Close()
 	gzips.Put(z)
-	c.written = counted.n
+	c.written = paced.n
 }
 
-type countingWriter struct {
-	w io.Writer
+// pacedWriter counts what goes to the caller, who has the write time-out for each piece: one that reads nothing must not
+// hold the connection for ever, and one that reads slowly gets all of a large answer.
+type pacedWriter struct {
+	w http.ResponseWriter
 	n int64
 }
 
-// Write counts what went through.
-func (cw *countingWriter) Write(p []byte) (int, error) {
-	n, err := cw.w.Write(p)
-	cw.n += int64(n)
-	return n, err
+// pieceBytes is how much a caller must take within the write time-out.
+const pieceBytes = 256 << 10
+
+// Write implements io.Writer.
+func (p *pacedWriter) Write(b []byte) (written int, err error) {
+	control := http.NewResponseController(p.w)
+	for len(b) > 0 && err == nil {
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has deadlines (tests)
+		var n int
+		n, err = p.w.Write(b[:min(len(b), pieceBytes)])
+		written, b = written+n, b[n:]
+	}
+	p.n += int64(written)
+	return written, err
 }

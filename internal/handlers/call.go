@@ -12,6 +12,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/ticket"
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // call is one request on its way through the gateway: what was asked, and the answer that grows. It belongs to the
@@ -34,6 +35,8 @@ type call struct {
 
 	id      string
 	started time.Time
+	// notes are for logs and traces; nil when nobody wants them.
+	notes *trail.Request
 	// waits says that the caller chose how long the call may take.
 	waits bool
 	// placed and counted say that the call counts among the requests under way, of the gateway and of its caller; held is how

@@ -56,8 +56,9 @@ func (c *call) finish(err error) {
 	set(h, "Content-Length", strconv.Itoa(len(c.body)))
 	c.w.WriteHeader(c.status)
 	if c.r.Method != http.MethodHead {
-		n, _ := c.w.Write(c.body) // the caller may be gone, which is not our error
-		c.written = int64(n)
+		w := pacedWriter{w: c.w}
+		_, _ = w.Write(c.body) // the caller may be gone, which is not our error
+		c.written = w.n
 	}
 }
 
@@ -74,6 +75,7 @@ func (c *call) timing() string {
 
 // problem turns the answer into application/problem+json.
 func (c *call) problem(e *problem.Error) {
+	c.noteProblem(e)
 	info := e.Code.Info()
 	c.status, c.etag, c.contentType = info.Status, 0, problemType
 	if c.route.compat && c.api.options.Compat != nil {

@@ -21,7 +21,9 @@ func (a *API) serve(rt *route) http.HandlerFunc {
 		c := a.newCall(w, r)
 		c.route = rt
 		c.id = requestID(r.Header)
-		defer c.end()      //nolint:contextcheck // a call carries its request, and so its context
+		c.note() //nolint:contextcheck // a call carries its request, and so its context
+		c.boundBody()
+		defer c.end()      //nolint:contextcheck // as above
 		err := a.handle(c) //nolint:contextcheck // as above
 		c.pace(err)        //nolint:contextcheck // as above
 		c.finish(err)      //nolint:contextcheck // as above
@@ -47,6 +49,7 @@ func (a *API) handle(c *call) error {
 		return err
 	}
 	c.query.Common()
+	c.noteKey()
 	if c.query.Given("state") {
 		if err := c.needsAdmin(); err != nil {
 			return err
@@ -63,6 +66,14 @@ func (a *API) handle(c *call) error {
 		return err
 	}
 	return c.route.handle(a, c)
+}
+
+// boundBody bounds the time of a body that nobody may want to read: net/http takes in the rest of one before it answers. Whoever
+// reads it sets bounds of his own.
+func (c *call) boundBody() {
+	if c.r.ContentLength != 0 && c.r.Body != http.NoBody {
+		_ = http.NewResponseController(c.w).SetReadDeadline(c.started.Add(c.api.options.RequestTimeout)) // not every writer has deadlines (tests)
+	}
 }
 
 // limit is the time that the call has: what it asks for, else the default, and what it wants to wait for on top.
@@ -97,6 +108,7 @@ func (c *call) end() {
 
 // observe counts the call; how long one took whose caller chose that is not told.
 func (c *call) observe() {
+	c.noted()
 	o := c.api.options.Observer
 	if o == nil {
 		return

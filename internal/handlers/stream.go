@@ -60,6 +60,7 @@ func (c *call) flushLines(now bool) error {
 func (c *call) finishStream(err error) {
 	if err != nil {
 		e := problem.From(err)
+		c.noteProblem(e)
 		c.body = append(c.body, `{"type":"error","error":`...)
 		c.body = c.appendProblem(c.body, e)
 		c.body = append(c.body[:len(c.body)-1], "}\n"...)

@@ -32,6 +32,9 @@ func (a *API) endStream(c *call) error {
 			return problem.New(problem.StreamNotFound, "no stream of this gateway has that id")
 		}
 		c.status = http.StatusNoContent
+		if c.notes != nil {
+			c.notes.Applied = true
+		}
 		return nil
 	})
 }

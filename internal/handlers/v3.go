@@ -26,7 +26,10 @@ func (a *API) v3(c *call) error {
 	if !c.lasts {
 		c.r.Body = &heldBody{ReadCloser: c.r.Body, call: c}
 	}
-	w := &passing{begun: begun{ResponseWriter: c.w}}
+	w := &passing{begun: begun{ResponseWriter: c.w, call: c}}
+	if c.r.Header.Get("Upgrade") != "" {
+		c.notes.SetTransport("websocket")
+	}
 	defer func() { // a panic passes here too
 		c.answered, c.status, c.written = true, w.status, w.written
 	}()
@@ -59,6 +62,19 @@ func (b *heldBody) Read(p []byte) (int, error) {
 type passing struct {
 	begun
 	written int64
+}
+
+// FlushError is for http.ResponseController: what is flushed is a message of a stream.
+func (w *passing) FlushError() error {
+	if t := w.call.notes; t != nil {
+		t.AddMessage()
+		if t.Transport() == "" {
+			t.SetTransport("json")
+			t.Status = w.status
+			w.call.api.options.Recorder.Began(w.call.ctx(), t)
+		}
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Write implements io.Writer.

@@ -35,7 +35,7 @@ func (a *API) watch(c *call) error {
 		return errNoWatches()
 	}
 	set(c.w.Header(), "X-Request-Id", c.id)
-	begun := &begun{ResponseWriter: c.w}
+	begun := &begun{ResponseWriter: c.w, call: c}
 	if err := a.options.Watches.Watch(begun, c.r, &c.query.Query); err != nil {
 		return err
 	}
@@ -49,6 +49,7 @@ func (a *API) watch(c *call) error {
 // begun notes the status that a stream began with: 101 for a WebSocket. Unwrap keeps http.ResponseController working.
 type begun struct {
 	http.ResponseWriter
+	call   *call
 	status int
 }
 
@@ -56,6 +57,10 @@ func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
 func (b *begun) WriteHeader(status int) {
 	b.status = status
+	if c := b.call; c.notes.Transport() != "" {
+		c.notes.Status = status
+		c.api.options.Recorder.Began(c.ctx(), c.notes)
+	}
 	b.ResponseWriter.WriteHeader(status)
 }
 

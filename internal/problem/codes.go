@@ -139,7 +139,7 @@ var table = []Info{
 	{IdempotencyKeyReused, 422, 4422, "The Idempotency-Key was used for another request", false, NotApplied, "Use a new key for a new request. Nothing was done."},
 	{RateLimited, 429, 4429, "Too many requests", true, NotApplied, "The caller is over a limit. Wait for the time in `Retry-After`."},
 	{Unavailable, 503, 1013, "etcd cannot be reached", true, Unknown, "No member of the cluster could answer. Reads can be repeated. A write whose `outcome` is `unknown` may have happened: read before you send it again, or send it with an `Idempotency-Key` from the start."},
-	{Overloaded, 503, 1013, "The gateway is at its limit", true, NotApplied, "The gateway, or etcd behind it, refuses early rather than letting requests pile up. Nothing was done. Wait for the time in `Retry-After`."},
+	{Overloaded, 503, 1013, "The gateway is at its limit", true, NotApplied, "The gateway, or etcd behind it, refuses early rather than letting requests pile up; or the audit log could not record a write. Nothing was done. Wait for the time in `Retry-After`."},
 	{Draining, 503, 1001, "The gateway is going away", true, NotApplied, "This gateway is stopping. Send the request to another one, or again after `Retry-After`."},
 	{Internal, 500, 1011, "The gateway has a fault", false, Unknown, "This is a fault of the gateway. The log has the cause under the `request_id`."},
 	{NotSupported, 501, 4501, "The cluster does not support this", false, NotApplied, "The etcd version behind the gateway lacks this. The detail says which version has it."},

@@ -125,6 +125,16 @@ func (q *Query) Given(name string) bool {
 	return false
 }
 
+// Peek gives the value of a parameter without asking for it; empty when it is absent.
+func (q *Query) Peek(name string) string {
+	for i := range q.pairs {
+		if q.pairs[i].name == name {
+			return q.pairs[i].value
+		}
+	}
+	return ""
+}
+
 // Fault notes one fault; Done reports them together. The first one's code is the problem's code.
 func (q *Query) Fault(name string, code problem.Code, format string, args ...any) {
 	e := problem.New(code, format, args...).AtParameter(name)

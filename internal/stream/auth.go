@@ -121,6 +121,7 @@ func (s *session) authenticate(ctx context.Context, token string) error {
 		if !done { // he was judged again meanwhile
 			continue
 		}
+		s.notes.SetPrincipal(caller.Principal.Name)
 		s.reply(appendAuthenticated(nil, after.expires()))
 		s.become(after)
 		return nil

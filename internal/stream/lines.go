@@ -8,6 +8,7 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // lines is a watch over a plain answer: Server-Sent Events or NDJSON. The goroutine that serves the request is its writer.
@@ -42,6 +43,10 @@ func (h *Hub) serveLines(w http.ResponseWriter, r *http.Request, request *Reques
 	}
 	defer h.leave(s.id)
 	s.header(w, s.cursor.present)
+	if s.notes != nil {
+		s.frame = counted{s.frame, s.notes}
+		defer func() { s.notes.AddSent(s.sent.Load()) }()
+	}
 	if r.Method == http.MethodHead {
 		return nil
 	}
@@ -166,6 +171,17 @@ func (s *lines) describe() Stream {
 	d := s.connection.describe()
 	d.Watches = []WatchInfo{s.cursor.describe("")}
 	return d
+}
+
+// counted notes each message.
+type counted struct {
+	framer
+	notes *trail.Request
+}
+
+func (c counted) end(dst []byte) []byte {
+	c.notes.AddMessage()
+	return c.framer.end(dst)
 }
 
 // ndjson frames a message as a line.

@@ -80,6 +80,7 @@ func newSession(c connection) *session {
 
 // serve reads until the socket ends, and then lets go of everything.
 func (s *session) serve(ctx context.Context) {
+	defer s.noted()
 	defer s.hub.leave(s.id)
 	defer s.forgetIntro()
 	s.mu.Lock()
@@ -92,6 +93,11 @@ func (s *session) serve(ctx context.Context) {
 	_ = s.socket.CloseNow() // whatever is left
 }
 
+func (s *session) noted() {
+	s.notes.AddSent(s.sent.Load())
+	s.notes.Done()
+}
+
 // readOne reads one message and acts on it; false when the socket is at its end.
 func (s *session) readOne(ctx context.Context) bool {
 	kind, message, err := s.socket.Read(context.Background()) //nolint:forbidigo,contextcheck // a read that is cancelled drops the socket without a word
@@ -100,6 +106,9 @@ func (s *session) readOne(ctx context.Context) bool {
 		return false // the library has closed with 1009
 	case err != nil:
 		return false
+	}
+	s.notes.AddReceived(len(message))
+	switch {
 	case kind != websocket.MessageText:
 		s.close(&closing{code: websocket.StatusUnsupportedData, reason: "messages are JSON text"})
 	case !utf8.Valid(message):

@@ -19,6 +19,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/query"
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // subprotocol is what clients of this API offer.
@@ -80,6 +81,7 @@ func (h *Hub) serveSocket(w http.ResponseWriter, r *http.Request, q *query.Query
 	default:
 		s.expel(problem.From(refused.Err))
 	}
+	s.notes.Hold() // the socket outlives its request
 	// The goroutine of the request goes back to where it came from, with a stack that has seen all of the way here.
 	if _, started := h.spawn(s.serve); !started {
 		s.cut()
@@ -152,7 +154,7 @@ func (w *refusal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	s := w.session
-	s.out.Conn, s.out.timeout, s.out.sent = conn, s.hub.options.WriteTimeout, s.sent
+	s.out.Conn, s.out.timeout, s.out.sent, s.out.notes = conn, s.hub.options.WriteTimeout, s.sent, s.notes
 	s.mu.Lock()
 	s.raw = conn
 	s.mu.Unlock()
@@ -182,6 +184,7 @@ type gathered struct {
 	net.Conn
 	timeout time.Duration
 	sent    *atomic.Int64 // bytes; not under mu, which is held while the peer takes its time
+	notes   *trail.Request
 
 	mu sync.Mutex
 	// due is the write deadline that is set. It is moved on when half of its time is over, not at every write.
@@ -232,6 +235,7 @@ func (g *gathered) message(b []byte) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.notes.AddMessage()
 	g.held = append(append(g.held, head[:n]...), b...)
 	if !g.hold || len(g.held) > room {
 		g.sendLocked(g.held)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // subscriber is one connection that watches.
@@ -34,13 +35,18 @@ type connection struct {
 	requestID         string
 	since             time.Time
 	sent              *atomic.Int64 // bytes
+	notes             *trail.Request
 	identity          *identity
 }
 
 // connect makes a connection of the request; enter lets it in.
 func (h *Hub) connect(w http.ResponseWriter, r *http.Request, transport string) connection {
+	notes := trail.From(r.Context())
+	if transport != overPoll {
+		notes.SetTransport(transport)
+	}
 	return connection{
-		hub: h, id: h.lastID.Add(1), transport: transport, remote: r.RemoteAddr, requestID: w.Header().Get("X-Request-Id"), since: time.Now(), sent: new(atomic.Int64),
+		hub: h, notes: notes, id: h.lastID.Add(1), transport: transport, remote: r.RemoteAddr, requestID: w.Header().Get("X-Request-Id"), since: time.Now(), sent: new(atomic.Int64),
 		identity: &identity{access: h.accessOf(authz.From(r.Context()))},
 	}
 }

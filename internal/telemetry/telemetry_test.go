@@ -2,9 +2,7 @@ package telemetry_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -88,52 +86,6 @@ func TestInFlightCountsWhatIsBeingServed(t *testing.T) {
 	handler := h.InFlight(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { gauge(1) }))
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 	gauge(0)
-}
-
-func TestAccessLogIsOneLineARequestWhateverThePath(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "json", "debug")
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler := telemetry.AccessLog(log, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Request-Id", "r1")
-		w.WriteHeader(http.StatusTeapot)
-		_, _ = w.Write([]byte("short"))
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			t.Errorf("flush through the access log: %v", err)
-		}
-	}))
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/kv/a%0ab%1b[31m%E2%80%A8?ticket=secret", nil)
-	handler.ServeHTTP(httptest.NewRecorder(), r)
-
-	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 1 {
-		t.Fatalf("lines: got %d, want 1: %q", n, out.String())
-	}
-	var line struct {
-		Msg, ID, Method, Path string
-		Status, Bytes         int
-	}
-	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
-		t.Fatal(err)
-	}
-	if line.ID != "r1" || line.Status != http.StatusTeapot || line.Bytes != 5 || line.Method != http.MethodGet {
-		t.Errorf("got %+v, want id r1, status 418, 5 bytes, GET", line)
-	}
-	if strings.Contains(out.String(), "secret") || strings.ContainsAny(line.Path, "\n\x1b\u2028") {
-		t.Errorf("the line shows what it must not: %q", out.String())
-	}
-}
-
-func TestAccessLogIsSilentAboveDebug(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	handler := telemetry.AccessLog(slog.New(slog.NewTextHandler(&out, nil)), http.NotFoundHandler())
-	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
-	if out.Len() != 0 {
-		t.Errorf("got %q, want nothing at level info", out.String())
-	}
 }
 
 func TestLoggerRefusesWhatItDoesNotKnow(t *testing.T) {
