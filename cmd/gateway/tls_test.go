@@ -96,7 +96,7 @@ func TestOldVersionsOfTLSAreRefused(t *testing.T) {
 	cert, key := ca.issue(t, "server", 2)
 	g := dev(t, "--tls-cert="+cert, "--tls-key="+key)
 	for version, want := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
-		config := &tls.Config{RootCAs: ca.pool, MinVersion: version, MaxVersion: version, NextProtos: []string{"h2", "http/1.1"}} //nolint:gosec // that is the test
+		config := &tls.Config{RootCAs: ca.pool, MinVersion: version, MaxVersion: version, NextProtos: []string{"h2", "http/1.1"}}
 		c, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", strings.TrimPrefix(g.api, "https://"))
 		if (err == nil) != want {
 			t.Errorf("%s: got %v, want accepted %t", tls.VersionName(version), err, want)

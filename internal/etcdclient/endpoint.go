@@ -124,7 +124,7 @@ func (e *endpoint) dialOptions(roots func() *x509.CertPool) []grpc.DialOption {
 	if e.tls == nil {
 		return append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(e.authority))
 	}
-	var proof credentials.TransportCredentials = credentials.NewTLS(e.tls)
+	proof := credentials.NewTLS(e.tls)
 	if roots != nil {
 		proof = rooted{proof, e.tls, roots}
 	}

@@ -57,10 +57,8 @@ func (c *call) become(caller *authz.Caller) {
 		store = store.For(authz.Lock)
 	}
 	c.store = observed{Store: store, epoch: c.api.epoch}
-	if c.route.compat || c.route.live { // they work on without the call, and find the caller there
-		c.r = c.r.WithContext(authz.With(c.r.Context(), caller))
-		c.received = c.r
-	}
+	c.r = c.r.WithContext(authz.With(c.r.Context(), caller))
+	c.received = c.r
 }
 
 // credentials are what the request shows, in one way.
