@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,7 +71,7 @@ func TestCallersAreKnownByTheirTokensAndGetWhatThePolicySays(t *testing.T) { //n
 	file := doorFile(t, dir, `
   - when: {kind: jwt, claims: {roles: editor}}
     namespace: tenants/{claims.org}/
-    grants: [{verbs: [read, write], prefix: ""}]
+    grants: [{verbs: [read, write, watch], prefix: ""}]
   - when: {kind: jwt, name: root}
     grants: [{verbs: all}]
 `)
@@ -90,6 +93,10 @@ func TestCallersAreKnownByTheirTokensAndGetWhatThePolicySays(t *testing.T) { //n
 		{"GET", "/v1/kv/tenants/acme/k", "", root, 200},
 		{"GET", "/v1/cluster", "", root, 200},
 		{"GET", "/readyz", "", "", 200},
+		{"POST", "/v3/kv/range", `{"key":"aw=="}`, "", 401},
+		{"POST", "/v3/kv/range", `{"key":"aw=="}`, alice, 200},
+		{"POST", "/v3/cluster/member/list", "{}", alice, 403},
+		{"POST", "/v3/cluster/member/list", "{}", root, 200},
 	} {
 		if a := ask(t, c.method, g.api+c.path, c.body, c.who); a.status != c.status {
 			t.Errorf("%s %s: got %d %s, want %d", c.method, c.path, a.status, a.body, c.status)
@@ -108,8 +115,25 @@ func TestCallersAreKnownByTheirTokensAndGetWhatThePolicySays(t *testing.T) { //n
 	if a := ask(t, "GET", g.api+"/v1/kv/k", "", alice); a.status != 200 {
 		t.Errorf("after a file that cannot be used: got %d %s", a.status, a.body)
 	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.api+"/v3/watch", strings.NewReader(`{"create_request":{"key":"aw=="}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", alice)
+	stream, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.Body.Close() }()
+	watch := bufio.NewScanner(stream.Body)
+	if !scanTo(watch, `"created":true}`) {
+		t.Fatalf("watch: got %q", watch.Text())
+	}
 	doorFile(t, dir, "  - when: {kind: jwt, name: root}\n    grants: [{verbs: all}]\n")
 	hangup("auth and policy were read again")
+	if !scanTo(watch, "etcdserver: permission denied") {
+		t.Errorf("the watch that is not granted any more ends with %q", watch.Text())
+	}
 	if a := ask(t, "GET", g.api+"/v1/kv/k", "", alice); a.status != 403 {
 		t.Errorf("after the policy has changed: got %d %s, want 403", a.status, a.body)
 	}

@@ -327,6 +327,9 @@ func TestWhatIsAboutTheClusterIsForAdmin(t *testing.T) {
 			}
 		}
 	}
+	for _, path := range []string{"/v3/cluster/member/list", "/v3/maintenance/alarm", "/v3/maintenance/status", "/v3/kv/compaction", "/v3/auth/user/list"} {
+		x.must(t, "op", path, `{}`, nil)
+	}
 	for _, path := range []string{"/v3/cluster/member/list", "/v3/maintenance/alarm", "/v3/lease/leases", "/v3/lease/grant", "/v3/kv/range", "/v3/watch", "/v3/auth/authenticate"} {
 		a := ask(t, x.url, post(path, `{}`))
 		var doc struct {

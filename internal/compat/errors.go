@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strconv"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -26,6 +28,10 @@ func writeError(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler,
 	switch status.Code(err) { //nolint:exhaustive // the others need no header
 	case codes.Unavailable:
 		w.Header().Set("Retry-After", "1")
+	case codes.ResourceExhausted:
+		if l, limited := errors.AsType[limitError](err); limited {
+			w.Header().Set("Retry-After", strconv.FormatInt(max(int64(l.of.RetryAfter/time.Second), 1), 10))
+		}
 	case codes.Unauthenticated:
 		if authz.From(ctx) != nil { // etcd does not take any more what the door still knew
 			w.Header().Set("Www-Authenticate", "Bearer")
@@ -76,6 +82,9 @@ func bodyError(err error) error {
 	if _, over := errors.AsType[*http.MaxBytesError](err); over || errors.Is(err, errMessageTooLarge) {
 		return errTooLarge()
 	}
+	if e, limited := errors.AsType[*problem.Error](err); limited {
+		return limitError{e}
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return status.Error(codes.DeadlineExceeded, "the body did not arrive in time")
 	}
@@ -106,6 +115,14 @@ func statusOf(e *problem.Error) *status.Status {
 	}
 	return status.New(codeOf(e), e.Detail)
 }
+
+// limitError is the error of a call that is beyond a limit of the gateway's, or of its caller's: it may come back later.
+type limitError struct{ of *problem.Error }
+
+func (l limitError) Error() string { return l.of.Detail }
+
+// GRPCStatus is for package status.
+func (l limitError) GRPCStatus() *status.Status { return statusOf(l.of) }
 
 // codeOf gives the gRPC code that says the same as a problem of the door.
 func codeOf(e *problem.Error) codes.Code {

@@ -121,25 +121,6 @@ func TestTenantsOfV3SeeNothingOfEachOther(t *testing.T) {
 	}
 }
 
-func TestWhatHasNoNamespaceOnV3NeedsAdmin(t *testing.T) {
-	t.Parallel()
-	gate, _ := guard(t, named{})
-	g := startBehind(t, embedetcd.StartForTest(t), gate)
-	for _, path := range []string{
-		"/v3/kv/compaction", "/v3/cluster/member/list", "/v3/cluster/member/add", "/v3/cluster/member/remove", "/v3/cluster/member/update", "/v3/cluster/member/promote",
-		"/v3/maintenance/alarm", "/v3/maintenance/status", "/v3/maintenance/defragment", "/v3/maintenance/hash", "/v3/maintenance/hashkv", "/v3/maintenance/snapshot",
-		"/v3/maintenance/transfer-leadership", "/v3/maintenance/downgrade", "/v3/auth/enable", "/v3/auth/disable", "/v3/auth/status", "/v3/auth/authenticate",
-		"/v3/auth/user/add", "/v3/auth/user/list", "/v3/auth/role/list", "/v3/auth/role/grant", "/v3beta/auth/user/list", "/v3alpha/maintenance/alarm",
-	} {
-		if a := ask(t, g.url, post(path, "{}", by("t1"))); a.status != http.StatusForbidden || !strings.Contains(a.body, `"code":7`) {
-			t.Errorf("%s: got %d %s, want 403", path, a.status, a.body)
-		}
-	}
-	if a := ask(t, g.url, post("/v3/maintenance/status", "{}", by("op"))); a.status != 200 {
-		t.Errorf("the operator: %d %s", a.status, a.body)
-	}
-}
-
 func TestLeasesLocksAndElectionsOfV3BelongToTheirTenant(t *testing.T) {
 	t.Parallel()
 	gate, _ := guard(t, named{})
@@ -244,29 +225,5 @@ func TestWatchesOfV3StayInTheirNamespaceAndEndWithTheirCredentials(t *testing.T)
 	}
 	if code := closes(t, conn); code == websocket.StatusNormalClosure {
 		t.Errorf("it closed with %d", code)
-	}
-}
-
-func TestAChangedPolicyEndsStreamsOfV3(t *testing.T) {
-	t.Parallel()
-	gate, made := guard(t, named{})
-	g := startBehind(t, embedetcd.StartForTest(t), gate)
-	stays, goes := dial(t, g.url, "/v3/watch", nil, by("op")), dial(t, g.url, "/v3/watch", nil, by("t1"))
-	for _, conn := range []*websocket.Conn{stays, goes} {
-		say(t, conn, `{"create_request":{"key":"`+b64("k")+`"}}`)
-		hear(t, conn)
-	}
-	policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Names: []string{"op"}}, Grants: []authz.Grant{{Verbs: authz.All}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	made().Replace(named{}, policy)
-	g.compat.Rejudge()
-	if got := hear(t, goes); !strings.Contains(got, `"grpc_code":7`) {
-		t.Errorf("whom no rule fits any more hears %s", got)
-	}
-	ask(t, g.url, post("/v3/kv/put", `{"key":"`+b64("k")+`"}`, by("op")))
-	if got := hear(t, stays); !strings.Contains(got, `"events"`) {
-		t.Errorf("who stays hears %s", got)
 	}
 }

@@ -41,7 +41,7 @@ func (g *Gateway) enter(ctx context.Context, end context.CancelCauseFunc) (leave
 		return func() {}, nil
 	}
 	if err := caller.Usage().OpenStream(); err != nil {
-		return nil, statusOf(problem.From(err)).Err()
+		return nil, limitError{problem.From(err)}
 	}
 	who := &guest{caller: caller, end: end}
 	stay := func() bool { return true }

@@ -133,15 +133,25 @@ func TestADeniedWatchLeavesTheOthersOfItsSocketAlone(t *testing.T) {
 func TestStreamsOfV3AreCounted(t *testing.T) {
 	t.Parallel()
 	gate, _ := guard(t, named{}, authz.Rule{
-		When: authz.When{Names: []string{"one"}}, Grants: []authz.Grant{{Verbs: authz.All}}, Limits: authz.Limits{Streams: 1, Concurrent: 1, KeysPerRequest: 5},
+		When: authz.When{Names: []string{"one"}}, Grants: []authz.Grant{{Verbs: authz.All}},
+		Limits: authz.Limits{Streams: 1, Concurrent: 1, KeysPerRequest: 5, BytesInFlight: 1000},
 	})
 	g := startBehind(t, embedetcd.StartForTest(t), gate)
 	conn := dial(t, g.url, "/v3/watch", nil, by("one"))
 	say(t, conn, `{"create_request":{"key":"aw=="}}`)
 	hear(t, conn)
 	watch := post("/v3/watch", `{"create_request":{"key":"aw=="}}`, by("one"))
-	if a := ask(t, g.url, watch); a.status != http.StatusTooManyRequests || !strings.Contains(a.body, `"code":8`) {
-		t.Errorf("a second stream: %d %s, want 429", a.status, a.body)
+	if a := ask(t, g.url, watch); a.status != http.StatusTooManyRequests || !strings.Contains(a.body, `"code":8`) || a.header.Get("Retry-After") == "" {
+		t.Errorf("a second stream: %d %v %s, want 429", a.status, a.header, a.body)
+	}
+	put := post("/v3/kv/put", `{"key":"aw==","value":"`+strings.Repeat("A", 2000)+`"}`, by("one"))
+	if a := ask(t, g.url, put); a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") == "" {
+		t.Errorf("a large body: %d %v %s, want 429", a.status, a.header, a.body)
+	}
+	for range 3 { // what was held is given back
+		if a := ask(t, g.url, post("/v3/kv/put", `{"key":"aw==","value":"`+strings.Repeat("A", 600)+`"}`, by("one"))); a.status != 200 {
+			t.Errorf("a small body: %d %s", a.status, a.body)
+		}
 	}
 	if a := ask(t, g.url, post("/v3/kv/range", `{"key":"aw=="}`, by("one"))); a.status != 200 {
 		t.Errorf("a call beside the stream: %d %s; streams are no calls", a.status, a.body)

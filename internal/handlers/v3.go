@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"io"
 	"net/http"
 
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -22,6 +23,9 @@ func (a *API) v3(c *call) error {
 	}
 	set(c.w.Header(), "X-Request-Id", c.id)
 	c.lasts = a.options.Compat.Lasts(c.r)
+	if !c.lasts {
+		c.r.Body = &heldBody{ReadCloser: c.r.Body, call: c}
+	}
 	w := &passing{begun: begun{ResponseWriter: c.w, call: c}}
 	if c.r.Header.Get("Upgrade") != "" {
 		c.notes.SetTransport("websocket")
@@ -34,6 +38,24 @@ func (a *API) v3(c *call) error {
 		w.WriteHeader(http.StatusOK)
 	}
 	return nil
+}
+
+// heldBody counts what is read of a body as held until the call ends.
+type heldBody struct {
+	io.ReadCloser
+
+	call *call
+	read int64
+}
+
+// Read implements io.Reader. An error of its own is a *problem.Error.
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read += int64(n)
+	if over := b.call.hold(b.read); over != nil {
+		return 0, over
+	}
+	return n, err
 }
 
 // passing counts what is written besides.
