@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/coder/websocket"
+
 	"github.com/etcdrest/etcdrest/internal/contract"
 )
 
