@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/coder/websocket"
-
 	"github.com/etcdrest/etcdrest/internal/contract"
 )
 
