@@ -59,6 +59,31 @@ func (u *Usage) Quota() (left, most int64, full time.Duration, ok bool) {
 	return int64(tokens), most, time.Duration((float64(most) - tokens) / float64(u.rate.Limit()) * float64(time.Second)), true
 }
 
+// Left is what the caller may still use now, of each limit that he has: requests at once by the rate, requests under way,
+// streams, watches, and bytes of bodies.
+type Left struct {
+	Requests, Concurrent, Streams, Watches, Bytes int64
+}
+
+// Left tells it; where there is no limit it is -1.
+func (u *Usage) Left() Left {
+	l := Left{
+		Requests: -1, Concurrent: remaining(&u.requests, int64(u.limits.Concurrent)), Streams: remaining(&u.streams, int64(u.limits.Streams)),
+		Watches: remaining(&u.watches, int64(u.limits.Watches)), Bytes: remaining(&u.bytes, u.limits.BytesInFlight),
+	}
+	if left, _, _, ok := u.Quota(); ok {
+		l.Requests = left
+	}
+	return l
+}
+
+func remaining(used *atomic.Int64, most int64) int64 {
+	if most == 0 {
+		return -1
+	}
+	return max(most-used.Load(), 0)
+}
+
 // The pairs below count what is under way; each Open that returned nil needs its Close.
 
 // OpenRequest counts a request under way.

@@ -235,7 +235,7 @@ func TestACallerIsToldWhoHeIs(t *testing.T) {
 	})
 	a := g.do(t, "GET", "/v1/auth/whoami", "", as("r")).want(t, 200)
 	want := `{"kind":"jwt","name":"r","namespaced":true,"grants":[{"verbs":["read","watch"],"prefix":"app/"},{"verbs":["lock"],"prefix_base64":"/w=="}],` +
-		`"limits":{"requests_per_second":100,"streams":5}}` + "\n"
+		`"limits":{"requests_per_second":100,"streams":5},"left":{"requests":99,"streams":5}}` + "\n"
 	if string(a.body) != want {
 		t.Errorf("got  %s\nwant %s", a.body, want)
 	}

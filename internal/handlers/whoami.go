@@ -69,6 +69,7 @@ func (a *API) whoami(c *call) error {
 	c.boolMember("namespaced", len(c.caller.Namespace) > 0)
 	c.grantsMember(c.caller.Grants())
 	c.limitsMember(c.caller.Limits)
+	c.leftMember(c.caller.Usage().Left())
 	c.closeObject()
 	return nil
 }
@@ -105,6 +106,30 @@ func (c *call) limitsMember(l authz.Limits) {
 		{"bytes_in_flight", l.BytesInFlight},
 	} {
 		if one.n > 0 {
+			c.intMember(one.name, one.n)
+		}
+	}
+	c.closeInner('}')
+}
+
+// leftMember appends what is left of the limits that there are, this call taken off; nothing where there is no limit.
+func (c *call) leftMember(l authz.Left) {
+	if l == (authz.Left{Requests: -1, Concurrent: -1, Streams: -1, Watches: -1, Bytes: -1}) {
+		return
+	}
+	c.name("left")
+	c.openObject()
+	for _, one := range []struct {
+		name string
+		n    int64
+	}{
+		{"requests", l.Requests},
+		{"concurrent", l.Concurrent},
+		{"streams", l.Streams},
+		{"watches", l.Watches},
+		{"bytes_in_flight", l.Bytes},
+	} {
+		if one.n >= 0 {
 			c.intMember(one.name, one.n)
 		}
 	}
