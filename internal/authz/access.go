@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -73,10 +72,17 @@ func (c *Caller) permit(a Access, stead Verb) error {
 	if !c.May(v, a.key, a.end) && (!a.valueless || !c.May(Lock, a.key, a.end)) {
 		return denied(v)
 	}
-	if a.lease != 0 && !c.Owns(a.lease) {
-		return etcdclient.LeaseNotFound()
+	if a.lease == 0 {
+		return nil
 	}
-	return nil
+	return c.mine(a.lease)
+}
+
+// Exceeds tells whether a read of a range, limited to so many keys or by 0 to none, may have etcd read more keys than the
+// caller may have read by one request.
+func (c *Caller) Exceeds(end []byte, limit int64, countOnly bool) bool {
+	most := c.Limits.KeysPerRequest
+	return most > 0 && len(end) > 0 && !countOnly && (limit <= 0 || limit > most)
 }
 
 // reserves refuses a key that may be the gateway's own, or a range that begins with one.

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
@@ -10,8 +11,8 @@ import (
 )
 
 // mine refuses a lease of somebody else the way etcd refuses one that does not exist.
-func (s *Store) mine(id int64) error {
-	if s.caller.Owns(id) {
+func (c *Caller) mine(id int64) error {
+	if c.Owns(id) {
 		return nil
 	}
 	return etcdclient.LeaseNotFound()
@@ -19,6 +20,16 @@ func (s *Store) mine(id int64) error {
 
 // mostTries is how often another id is chosen for a lease, when one of 8 million is taken.
 const mostTries = 8
+
+// GrantLease calls grant with an id for a new lease of the caller's, and with another one when that is taken.
+func (c *Caller) GrantLease(grant func(id int64) error) (err error) {
+	for range mostTries {
+		if err = grant(c.NewLeaseID()); !errors.Is(err, etcdclient.ErrLeaseExist) {
+			break
+		}
+	}
+	return err
+}
 
 // MayChooseLeases refuses a caller whose leases are told apart by their ids, which the gateway therefore chooses.
 func (c *Caller) MayChooseLeases() error {
@@ -42,7 +53,7 @@ func foreignID() *problem.Error {
 }
 
 // LeaseGrant is etcdclient's. The lease of a caller whose leases are told apart by their ids has one of those.
-func (s *Store) LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease, error) {
+func (s *Store) LeaseGrant(ctx context.Context, ttl, id int64) (lease etcdclient.Lease, err error) {
 	if !s.caller.tagged {
 		return s.etcd.LeaseGrant(ctx, ttl, id)
 	}
@@ -52,17 +63,16 @@ func (s *Store) LeaseGrant(ctx context.Context, ttl, id int64) (etcdclient.Lease
 		}
 		return s.etcd.LeaseGrant(ctx, ttl, id)
 	}
-	for try := 1; ; try++ {
-		lease, err := s.etcd.LeaseGrant(ctx, ttl, s.caller.tag.newID())
-		if e := problem.From(err); e == nil || e.Code != problem.AlreadyExists || try == mostTries {
-			return lease, err
-		}
-	}
+	err = s.caller.GrantLease(func(id int64) error {
+		lease, err = s.etcd.LeaseGrant(ctx, ttl, id)
+		return err
+	})
+	return lease, err
 }
 
 // LeaseRevoke is etcdclient's, for a lease of the caller's.
 func (s *Store) LeaseRevoke(ctx context.Context, id int64) (wire.Header, error) {
-	if err := s.mine(id); err != nil {
+	if err := s.caller.mine(id); err != nil {
 		return wire.Header{}, err
 	}
 	return s.etcd.LeaseRevoke(ctx, id)
@@ -70,7 +80,7 @@ func (s *Store) LeaseRevoke(ctx context.Context, id int64) (wire.Header, error) 
 
 // LeaseTimeToLive is etcdclient's, for a lease of the caller's; the keys are those that he may read.
 func (s *Store) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (etcdclient.LeaseStatus, error) {
-	if err := s.mine(id); err != nil {
+	if err := s.caller.mine(id); err != nil {
 		return etcdclient.LeaseStatus{}, err
 	}
 	status, err := s.etcd.LeaseTimeToLive(ctx, id, keys)
@@ -81,13 +91,13 @@ func (s *Store) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (etcdc
 // Leases is etcdclient's, with those of the caller only.
 func (s *Store) Leases(ctx context.Context) ([]int64, wire.Header, error) {
 	ids, header, err := s.etcd.Leases(ctx)
-	ids = slices.DeleteFunc(ids, func(id int64) bool { return s.mine(id) != nil })
+	ids = slices.DeleteFunc(ids, func(id int64) bool { return s.caller.mine(id) != nil })
 	return ids, header, err
 }
 
 // LeaseKeepAliveOnce is etcdclient's, for a lease of the caller's.
 func (s *Store) LeaseKeepAliveOnce(ctx context.Context, id int64) (int64, error) {
-	if err := s.mine(id); err != nil {
+	if err := s.caller.mine(id); err != nil {
 		return 0, err
 	}
 	return s.etcd.LeaseKeepAliveOnce(ctx, id)

@@ -92,17 +92,16 @@ func (s *Store) mayTxn(t *wire.TxnRequest) error {
 }
 
 // tooManyKeys refuses what may have etcd work on more keys than the caller may in one request.
-func tooManyKeys(detail string, most int64) error {
-	return problem.New(problem.ResultTooLarge, detail, most).With("limit", most).WithOutcome(problem.NotApplied).
+func tooManyKeys(most int64) error {
+	return problem.New(problem.ResultTooLarge, "a range in a transaction needs a limit of at most %d", most).With("limit", most).WithOutcome(problem.NotApplied).
 		WithHint("keys_per_request in the gateway's policy bounds it")
 }
 
 func (s *Store) mayOp(op *wire.Op) error {
 	switch {
 	case op.Range != nil:
-		if most := s.caller.Limits.KeysPerRequest; most > 0 && len(op.Range.End) > 0 && !op.Range.CountOnly &&
-			(op.Range.Limit == 0 || op.Range.Limit > most) {
-			return tooManyKeys("a range in a transaction needs a limit of at most %d", most)
+		if s.caller.Exceeds(op.Range.End, op.Range.Limit, op.Range.CountOnly) {
+			return tooManyKeys(s.caller.Limits.KeysPerRequest)
 		}
 		return s.mayRange(op.Range)
 	case op.Put != nil:

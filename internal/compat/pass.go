@@ -49,9 +49,8 @@ func (p pass) rangeOf(r *pb.RangeRequest) error {
 	if err := p.keys(r.GetKey(), authz.Ranges(r.GetKey(), r.GetRangeEnd(), r.GetKeysOnly())); err != nil {
 		return err
 	}
-	most := p.caller.Limits.KeysPerRequest
-	if most > 0 && len(r.GetRangeEnd()) > 0 && !r.GetCountOnly() && (r.GetLimit() <= 0 || r.GetLimit() > most) {
-		return status.Errorf(codes.ResourceExhausted, "the caller may have at most %d keys read at once; give a limit", most)
+	if p.caller.Exceeds(r.GetRangeEnd(), r.GetLimit(), r.GetCountOnly()) {
+		return status.Errorf(codes.ResourceExhausted, "the caller may have at most %d keys read at once; give a limit", p.caller.Limits.KeysPerRequest)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/etcdrest/etcdrest/internal/authn"
 	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
@@ -64,19 +64,10 @@ const bearer = "Bearer"
 func streamRequest(ctx context.Context, r *http.Request, body io.ReadCloser) *http.Request {
 	again := r.Clone(ctx)
 	again.Method, again.Body, again.ContentLength = http.MethodPost, body, -1
-	if token := offeredToken(r.Header); token != "" {
-		again.Header.Set("Authorization", bearer+" "+token)
+	if authorization := authn.Offered(r.Header); authorization != "" {
+		again.Header.Set("Authorization", authorization)
 	}
 	return again
-}
-
-// offeredToken reads the token of "Sec-WebSocket-Protocol: Bearer, <token>", the one place where browsers can put one.
-func offeredToken(h http.Header) string {
-	kind, token, _ := strings.Cut(strings.Join(h.Values("Sec-WebSocket-Protocol"), ","), ",")
-	if strings.TrimSpace(kind) != bearer {
-		return ""
-	}
-	return strings.TrimSpace(token)
 }
 
 // socket is a WebSocket. One goroutine reads, and one writes.

@@ -2,7 +2,6 @@ package compat
 
 import (
 	"context"
-	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -10,8 +9,6 @@ import (
 	lock "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
 // unary is a call that has been judged. etcd's leases belong to nobody: who owns one is told by its id, so that the gateway
@@ -49,9 +46,6 @@ func (u *unary) invoke(ctx context.Context, request, answer any) error {
 	return u.conn.Invoke(ctx, u.method, request, answer, u.opts...)
 }
 
-// mostTries is how often another id is chosen for a lease, when one of 8 million is taken.
-const mostTries = 8
-
 // grant makes a lease. Who owns leases by their ids cannot choose one.
 func (u *unary) grant(ctx context.Context, r *pb.LeaseGrantRequest, answer any) error {
 	if u.caller.MayChooseLeases() == nil {
@@ -60,12 +54,9 @@ func (u *unary) grant(ctx context.Context, r *pb.LeaseGrantRequest, answer any) 
 	if r.GetID() != 0 {
 		return rpctypes.ErrGRPCPermissionDenied
 	}
-	for try := 1; ; try++ {
-		err := u.invoke(ctx, &pb.LeaseGrantRequest{TTL: r.GetTTL(), ID: u.caller.NewLeaseID()}, answer)
-		if !errors.Is(err, etcdclient.ErrLeaseExist) || try == mostTries {
-			return err
-		}
-	}
+	return u.caller.GrantLease(func(id int64) error {
+		return u.invoke(ctx, &pb.LeaseGrantRequest{TTL: r.GetTTL(), ID: id}, answer)
+	})
 }
 
 // noLease is the id that no lease has: etcd says of it what it says of one that does not exist.

@@ -79,7 +79,7 @@ func (c *call) credentials() (authn.Credentials, error) {
 	if len(all) == 1 {
 		shown.Authorization = all[0]
 	} else if c.route.compat {
-		shown.Authorization = offeredToken(c.r.Header)
+		shown.Authorization = authn.Offered(c.r.Header)
 	}
 	return shown, nil
 }
@@ -111,15 +111,6 @@ func (a *API) logsIn(c *call) bool {
 		return true
 	}
 	return false
-}
-
-// offeredToken is the Authorization that a WebSocket of /v3 brings as its subprotocol: "Bearer, <token>".
-func offeredToken(h http.Header) string {
-	kind, token, _ := strings.Cut(strings.Join(h["Sec-Websocket-Protocol"], ","), ",")
-	if strings.TrimSpace(kind) != "Bearer" || strings.TrimSpace(token) == "" {
-		return ""
-	}
-	return "Bearer " + strings.TrimSpace(token)
 }
 
 // challenge says with a refusal what would be accepted. A page's script is not sent Basic: its browser would ask its user
