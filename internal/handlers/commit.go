@@ -121,6 +121,11 @@ func (c *call) keepAnswer(done *planned, lease etcdclient.Lease) {
 	}
 	r := c.claim.record(done.branch, lease)
 	r.Response = c.response()
+	c.rewrite(r, done.revision())
+}
+
+// rewrite replaces the record that was written at the revision, if it is still that one.
+func (c *call) rewrite(r *record, revision int64) {
 	value, err := r.encode()
 	if err != nil {
 		return
@@ -128,7 +133,7 @@ func (c *call) keepAnswer(done *planned, lease etcdclient.Lease) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), keepTimeout)
 	defer cancel()
 	_, _ = c.store.Txn(ctx, &wire.TxnRequest{
-		If:   []wire.Compare{{Key: c.claim.key, Target: wire.TargetModRevision, Number: done.revision()}},
+		If:   []wire.Compare{c.holds(revision)},
 		Then: []wire.Op{{Put: &wire.PutRequest{Key: c.claim.key, Value: value, IgnoreLease: true}}},
 	})
 }

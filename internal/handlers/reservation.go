@@ -77,16 +77,7 @@ func (c *call) holds(revision int64) wire.Compare {
 // reservation over, a repeat finds out by itself. It is worth a moment beyond the caller's own time.
 func (c *call) settle(r *record) {
 	r.Request, r.ExpiresAt, r.Reserved = c.claim.request, c.claim.expires, false
-	value, err := r.encode()
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), keepTimeout)
-	defer cancel()
-	_, _ = c.store.Txn(ctx, &wire.TxnRequest{
-		If:   []wire.Compare{c.holds(c.claim.held)},
-		Then: []wire.Op{{Put: &wire.PutRequest{Key: c.claim.key, Value: value, IgnoreLease: true}}},
-	})
+	c.rewrite(r, c.claim.held)
 }
 
 // takeBack deletes the reservation of what was certainly not done, so that it can be tried again with the same key. The
