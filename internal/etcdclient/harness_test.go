@@ -21,6 +21,7 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/loopback"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -132,9 +133,9 @@ type scripted struct {
 
 	puts, ranges, streams, authns, statuses, renewals, watches atomic.Int64
 
-	endpoint string
-	mu       sync.Mutex
-	server   *grpc.Server
+	address, endpoint string
+	mu                sync.Mutex
+	server            *grpc.Server
 }
 
 // serve starts the server for the length of the test.
@@ -146,17 +147,21 @@ func serve(t testing.TB, s *scripted) *scripted {
 	if s.leader.Load() == 0 {
 		s.leader.Store(s.id)
 	}
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("listen: %v", err)
+	var err error
+	if s.address, err = loopback.LastingAddress(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	s.endpoint = "http://" + l.Addr().String()
-	s.start(t, l)
+	s.endpoint = "http://" + s.address
+	s.start(t)
 	return s
 }
 
-func (s *scripted) start(t testing.TB, l net.Listener) {
+func (s *scripted) start(t testing.TB) {
 	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.address)
+	if err != nil {
+		t.Fatalf("listen: %v", err)
+	}
 	g := grpc.NewServer()
 	s.Server = health.NewServer()
 	pb.RegisterKVServer(g, s)
@@ -179,17 +184,8 @@ func (s *scripted) start(t testing.TB, l net.Listener) {
 	})
 }
 
-// stop ends the server; restart brings it back at the same address.
+// stop ends the server; start brings it back at the same address.
 func (s *scripted) stop() { s.server.Stop() }
-
-func (s *scripted) restart(t testing.TB) {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.endpoint[len("http://"):])
-	if err != nil {
-		t.Fatalf("listen again: %v", err)
-	}
-	s.start(t, l)
-}
 
 func (s *scripted) version() string {
 	if s.says != "" {
