@@ -11,7 +11,6 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -24,17 +23,6 @@ import (
 	"github.com/etcdrest/etcdrest/internal/loopback"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// etcd's lock and election services run on a client inside the server, which the server does not close.
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).recvKeepAliveLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).sendKeepAliveLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).deadlineLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc.(*LeaseServer).LeaseKeepAlive"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc.(*LeaseServer).leaseKeepAlive"),
-	)
-}
 
 // connect makes a client for the length of the test; adjust changes its configuration.
 func connect(t testing.TB, endpoints []string, adjust ...func(*etcdclient.Config)) *etcdclient.Client {
