@@ -14,6 +14,8 @@ import (
 // Methods find out who is calling; *authn.Chain satisfies it.
 type Methods interface {
 	Authenticate(ctx context.Context, c authn.Credentials) (*authn.Principal, error)
+	// Still tells whether the credential of somebody who is known would be taken again; auth_expired if not.
+	Still(p *authn.Principal) error
 	// Kinds are the ways to be known, in the order in which they are tried.
 	Kinds() []authn.Kind
 	// Challenges are the values of WWW-Authenticate.
@@ -80,11 +82,22 @@ func (g *Gate) Admit(ctx context.Context, c authn.Credentials) (*Caller, error) 
 	if err != nil {
 		return nil, err
 	}
-	return g.Again(ctx, p)
+	return g.judge(ctx, p)
 }
 
-// Again judges somebody who is known by the policy as it is now. A credential whose time is over is not good any more.
+// Again judges somebody who is known by the policy as it is now. A credential whose time is over is not good any more, nor one
+// that was verified by what is not trusted any more.
 func (g *Gate) Again(ctx context.Context, p *authn.Principal) (*Caller, error) {
+	g.mu.RLock()
+	methods := g.methods
+	g.mu.RUnlock()
+	if err := methods.Still(p); err != nil {
+		return nil, err
+	}
+	return g.judge(ctx, p)
+}
+
+func (g *Gate) judge(ctx context.Context, p *authn.Principal) (*Caller, error) {
 	now := time.Now()
 	if !p.Expires.IsZero() && !now.Before(p.Expires) {
 		return nil, problem.New(problem.AuthExpired, "the credentials have expired")

@@ -44,8 +44,10 @@ func (n named) Authenticate(ctx context.Context, c authn.Credentials) (*authn.Pr
 	return p, nil
 }
 
-func (named) Challenges() []string { return []string{"Bearer"} }
-func (named) Kinds() []authn.Kind  { return []authn.Kind{authn.KindJWT, authn.KindEtcd} }
+func (named) Challenges() []string         { return []string{"Bearer"} }
+func (named) Still(*authn.Principal) error { return nil }
+
+func (named) Kinds() []authn.Kind { return []authn.Kind{authn.KindJWT, authn.KindEtcd} }
 
 // until is a token of a's that expires then.
 func until(at time.Time) string { return fmt.Sprintf("a@%d", at.UnixMilli()) }
