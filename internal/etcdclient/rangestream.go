@@ -77,7 +77,7 @@ func (c *Client) rangeStreamIn(ctx context.Context, r *wire.RangeRequest, prefix
 		switch {
 		case err.Name == nameNoRangeStream && n < c.pool.config.MaxAttempts:
 			continue // that member is known for it now
-		case reason == retryToken && !renewed && c.identity.renewable():
+		case reason == retryToken && !renewed && c.identity.mayRepeat(err):
 			renewed = true
 		case reason == "" || reason == retryToken || !c.backOff(ctx, n):
 			return nil, err

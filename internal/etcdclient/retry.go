@@ -71,8 +71,8 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 			return n, failure
 		}
 		if reason == retryToken {
-			if renewed || !who.renewable() {
-				return n, failure
+			if renewed || !who.mayRepeat(failure) {
+				return n, who.final(failure)
 			}
 			renewed = true
 			who.refused(t)

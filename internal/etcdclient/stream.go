@@ -180,6 +180,7 @@ func (s *stream) fail(err error) error {
 	s.client.pool.heed(s.conn, e)
 	if e.follow == followRenew {
 		s.client.identity.refused(s.token)
+		return s.client.identityOf(s.caller).final(e)
 	}
 	return e
 }

@@ -130,7 +130,7 @@ var table = []Info{
 	{FailedPrecondition, 409, 4409, "The cluster is not in a state for this", false, NotApplied, "etcd refused because of the state that the cluster is in; `grpc_message` has its words. Change that state first."},
 	{Compacted, 410, 4410, "The revision has been compacted", false, NotApplied, "The history before the compaction is gone. Read the present state, or start at `compact_revision` or later."},
 	{PreconditionFailed, 412, 4412, "The condition does not hold", false, NotApplied, "The key is not in the state that the request demands; `current` shows it (`null`: absent). Nothing was written."},
-	{TooManyDeletes, 412, 4412, "More keys would be deleted than allowed", false, NotApplied, "The range holds more keys than `max_deleted`. Nothing was deleted."},
+	{TooManyDeletes, 412, 4412, "More keys would be deleted than allowed", false, NotApplied, "The range holds more keys than `max_deleted`, or than the policy lets the caller delete by one request. Nothing was deleted."},
 	{DuplicateKey, 422, 4422, "The transaction writes one key twice", false, NotApplied, "etcd allows one write per key in each branch of a transaction. Nothing was done."},
 	{TooManyOperations, 422, 4422, "The transaction has too many operations", false, NotApplied, "etcd allows `limit` operations in a transaction. Split it. Nothing was done."},
 	{NotJSON, 422, 4422, "The stored value is not JSON", false, NotApplied, "A patch needs a stored value that is one JSON document. Nothing was written."},
