@@ -2,8 +2,10 @@ package attack_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -94,7 +96,7 @@ func exchange(t *testing.T, s *site, request string) string {
 	_, _ = io.WriteString(c, request) // it may be closed before the end
 	var got bytes.Buffer
 	_, err = io.Copy(&got, c)
-	if err, ok := err.(net.Error); ok && err.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%.80q: the connection stays open after %q", request, got.String())
 	}
 	return got.String()
