@@ -60,12 +60,12 @@ const (
 
 // frame is one with a mask of zeroes, so that its payload stands as it is.
 func frame(first byte, payload string) string {
-	head := []byte{first, mask | byte(len(payload))} //nolint:gosec // below 126, or replaced
+	head := []byte{first, mask | byte(len(payload))}
 	switch n := len(payload); {
 	case n > 0xffff:
 		head = binary.BigEndian.AppendUint64([]byte{first, mask | 127}, uint64(n))
 	case n > 125:
-		head = binary.BigEndian.AppendUint16([]byte{first, mask | 126}, uint16(n)) //nolint:gosec // checked
+		head = binary.BigEndian.AppendUint16([]byte{first, mask | 126}, uint16(n))
 	}
 	return string(head) + "\x00\x00\x00\x00" + payload
 }
