@@ -26,6 +26,7 @@ type Methods interface {
 // works. It is safe for concurrent use; make it with NewGate.
 type Gate struct {
 	client *etcdclient.Client
+	leases *leaseSecret
 
 	mu      sync.RWMutex
 	methods Methods
@@ -46,7 +47,10 @@ const mostKnown = 10_000
 
 // NewGate makes a gate before a client, whose identity is the gateway's own.
 func NewGate(client *etcdclient.Client, methods Methods, policy *Policy) *Gate {
-	return &Gate{client: client, methods: methods, policy: policy, known: make(map[callerKey]*Caller), usages: make(map[string]*Usage)}
+	return &Gate{
+		client: client, leases: newLeaseSecret(client), methods: methods, policy: policy,
+		known: make(map[callerKey]*Caller), usages: make(map[string]*Usage),
+	}
 }
 
 // Replace has everybody judged by other methods and another policy from now on. Those who are inside stay until they are
@@ -154,6 +158,16 @@ func (g *Gate) decide(ctx context.Context, policy *Policy, p *authn.Principal) (
 	c, err := newCaller(p, r, client)
 	if err != nil {
 		return nil, err
+	}
+	if c.tagged {
+		secret, err := g.leases.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.tag = tagOf(secret, c.owner)
+		if until.IsZero() {
+			until = time.Now().Add(secretFor)
+		}
 	}
 	c.until, c.usage = until, g.usageOf(c)
 	return c, nil

@@ -2,8 +2,10 @@ package handlers_test
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +140,36 @@ func TestWhatHasNoNamespaceNeedsAdmin(t *testing.T) {
 	}
 	g.do(t, "GET", "/v1/cluster", "", as("op")).want(t, 200)
 	g.do(t, "GET", "/v1/users", "", as("op")).want(t, 200)
+}
+
+// TestLeasesAreNotForetold: who may choose his own name could choose one of 2^40 whose leases would be another's, if the ids were made
+// from what everybody knows.
+func TestLeasesAreNotForetold(t *testing.T) {
+	t.Parallel()
+	const namespace = "tenants/a/"
+	foretold := sha256.Sum256([]byte("namespace\x00" + namespace))
+	keyless := hmac.New(sha256.New, nil)
+	keyless.Write([]byte("namespace\x00" + namespace))
+	var tags []string
+	for range 2 {
+		g := startGuarded(t, tenant())
+		first, _ := g.do(t, "POST", "/v1/leases", `{"ttl":60}`, as("a")).want(t, 201).json(t)["id"].(string)
+		second, _ := g.do(t, "POST", "/v1/leases", `{"ttl":60}`, as("a")).want(t, 201).json(t)["id"].(string)
+		tag := func(id string) string {
+			n, err := strconv.ParseInt(id, 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%010x", n>>23)
+		}
+		if tag(first) != tag(second) || first == second {
+			t.Errorf("leases of one namespace: got %s and %s; want two with one tag", first, second)
+		}
+		tags = append(tags, tag(first))
+	}
+	if sum := fmt.Sprintf("%x", foretold[:5]); tags[0] == tags[1] || tags[0] == sum || tags[0] == fmt.Sprintf("%x", keyless.Sum(nil)[:5]) {
+		t.Errorf("two clusters have the tags %v for one namespace; want two that nobody can compute, such as %s", tags, sum)
+	}
 }
 
 func TestLeasesBelongToTheirNamespace(t *testing.T) {

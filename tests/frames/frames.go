@@ -50,8 +50,12 @@ func Dial(ctx context.Context, url string, settings ...http2.Setting) (*Peer, er
 
 // Headers encodes those of a request; more are "name: value".
 func (p *Peer) Headers(method, path string, more ...string) []byte {
+	return p.Encode(append([]string{":method: " + method, ":scheme: https", ":authority: " + p.host, ":path: " + path}, more...))
+}
+
+// Encode encodes headers ("name: value") as they are.
+func (p *Peer) Encode(lines []string) []byte {
 	p.block.Reset()
-	lines := append([]string{":method: " + method, ":scheme: https", ":authority: " + p.host, ":path: " + path}, more...)
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line[1:], ": ")
 		_ = p.encoder.WriteField(hpack.HeaderField{Name: line[:1] + name, Value: value}) // a buffer takes everything
