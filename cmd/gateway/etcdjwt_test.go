@@ -57,7 +57,11 @@ policy:
     grants: [{verbs: [read, write, watch, lease]}]
   - when: {kind: jwt, name: carol}
     grants: [{verbs: [read, write, watch]}]
-`, etcd.Endpoint(), writeIn(t, dir, "password", "gatewaypw"), writeIn(t, dir, "secret", doorSecret)))
+  - when: {kind: jwt, name: dave}
+    grants: [{verbs: [read, write]}]
+    etcd_user: alice
+    etcd_password_file: %s
+`, etcd.Endpoint(), writeIn(t, dir, "password", "gatewaypw"), writeIn(t, dir, "secret", doorSecret), writeIn(t, dir, "alices", "alicepw")))
 	return signing{start(t, "serve", "--config="+file), root}
 }
 
@@ -322,4 +326,27 @@ func TestJWTsOfEtcdExpire(t *testing.T) {
 		}
 		return metric(t, g.running, `etcdrest_etcd_token_refreshes_total{result="ok"}`)-before > n+1
 	})
+}
+
+// Three users of etcd can be behind a request; who is told to grant something must know to which.
+func TestWhatIsLackingIsSaidOfTheUserWhoLacksIt(t *testing.T) {
+	t.Parallel()
+	g := startSigning(t, 5*time.Minute)
+	for authorization, want := range map[string]string{
+		"Basic " + base64.StdEncoding.EncodeToString([]byte("alice:alicepw")): "the caller's own etcd user may not write the state",
+		"Bearer " + g.login(t, nativeLogin):                                   "the caller's own etcd user may not write the state",
+		bearer(t, jwt.MapClaims{"sub": "dave"}):                               "the etcd user that the policy gives the caller may not write the state",
+	} {
+		a := call(t, nil, http.MethodPut, g.api+"/v1/kv/app/k", `{"value":"v"}`, "Authorization", authorization, "Idempotency-Key", "k")
+		if a.status != http.StatusNotImplemented || !strings.Contains(a.body, want) {
+			t.Errorf("got %d %s, want 501: %s", a.status, a.body, want)
+		}
+	}
+	if _, err := g.root.RoleRevokePermission(t.Context(), "everything", "\x00", "\x00"); err != nil {
+		t.Fatal(err)
+	}
+	a := call(t, nil, http.MethodPut, g.api+"/v1/kv/app/k", `{"value":"v"}`, "Authorization", bearer(t, jwt.MapClaims{"sub": "carol"}), "Idempotency-Key", "k")
+	if a.status != http.StatusNotImplemented || !strings.Contains(a.body, "the gateway's etcd user may not write the state") {
+		t.Errorf("got %d %s, want 501 that names the gateway's user", a.status, a.body)
+	}
 }
