@@ -29,3 +29,6 @@ func Cover(grants []Grant, v Verb, key, end []byte) bool {
 	r := newRights(grants)
 	return r.cover(v, key, end)
 }
+
+// NewUsage makes the usage of one caller.
+func NewUsage(l Limits) *Usage { return newUsage(l) }

@@ -455,6 +455,32 @@ func TestACallersStreamsAndWatchesAreCounted(t *testing.T) {
 	})
 }
 
+// TestOneCallerLeavesRoomForOthers: who opens as many streams as he gets, over any transport, leaves an eighth to others.
+func TestOneCallerLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	const room, most = 16, 14
+	g := start(t, judged(t, rule("a", "", authz.Watch), rule("b", "", authz.Watch)), func(s *setup) { s.options.MaxStreams = room })
+	for n := range most {
+		if n%2 == 0 {
+			g.lines(t, "prefix=k", as("a")).created()
+			continue
+		}
+		s := g.open(t)
+		s.send(`{"op":"auth","token":"a"}`)
+		s.kind("authenticated")
+	}
+	g.get(t, "/v1/watch?prefix=k", as("a"), "Accept: application/x-ndjson").problem(t, 429, "rate_limited")
+	stranger := g.open(t)
+	stranger.send(`{"op":"auth","token":"a"}`)
+	stranger.kind("authenticated")
+	stranger.refused("", "rate_limited")
+	stranger.closed(4429)
+	g.lines(t, "prefix=k", as("b")).created()
+	s := g.open(t)
+	s.send(`{"op":"auth","token":"b"}`)
+	s.kind("authenticated")
+}
+
 // TestAnotherIdentityAtEtcd: the policy gives a caller another user of etcd; his watches move to that one's feeds and miss
 // nothing, and what that user may not read ends.
 func TestAnotherIdentityAtEtcd(t *testing.T) {
