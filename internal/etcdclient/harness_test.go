@@ -146,10 +146,12 @@ func serve(t testing.TB, s *scripted) *scripted {
 
 func (s *scripted) start(t testing.TB) {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.address)
-	if err != nil {
-		t.Fatalf("listen: %v", err)
-	}
+	var l net.Listener
+	eventually(t, "the address is free", 20*time.Second, func() (free bool) { // another test may have looked whether it is
+		var err error
+		l, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.address)
+		return err == nil
+	})
 	g := grpc.NewServer()
 	s.Server = health.NewServer()
 	pb.RegisterKVServer(g, s)

@@ -402,6 +402,7 @@ func TestServerThatRestartsIsFoundAgainSoon(t *testing.T) {
 	c := ready(t, []string{s.endpoint})
 	put(t, c, "k", "v")
 	s.stop()
+	eventually(t, "the connections are lost", 10*time.Second, func() bool { return gauge(t, c, "etcdrest_etcd_connections") == 0 })
 	_, err := c.Put(within(t, 100*time.Millisecond), &wire.PutRequest{Key: []byte("k")})
 	if err == nil {
 		t.Fatal("a put to a stopped server succeeded")
