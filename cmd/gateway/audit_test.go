@@ -26,6 +26,7 @@ type auditLine struct {
 	Remote    string
 	Operation string
 	RPC       string
+	Event     string
 	Ops       []auditOp
 	Lease     string
 	TTL       int64

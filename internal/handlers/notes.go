@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/trail"
@@ -15,6 +17,8 @@ type Recorder interface {
 	Begin(r *http.Request, t *trail.Request) context.Context
 	// Began is called when a stream has answered, and goes on.
 	Began(ctx context.Context, t *trail.Request)
+	// Happened is called when the request's caller has got something that has a line of its own, and is no write.
+	Happened(ctx context.Context, w *trail.Write)
 	// End is called when the answer, or the stream, is over.
 	End(ctx context.Context, t *trail.Request)
 }
@@ -71,6 +75,23 @@ func (c *call) noteKey() {
 	if key, err := c.query.DecodeKey(name, text); err == nil {
 		c.notes.KeyPrefix = trail.KeyPrefix(key)
 	}
+}
+
+// noteTurn notes that the place is the oldest now, whether the caller had to wait for that or not: nobody writes anything when
+// his turn comes.
+func (c *call) noteTurn(p *place) {
+	recorder := c.api.options.Recorder
+	if recorder == nil || !p.created {
+		return
+	}
+	key := p.key
+	if c.caller != nil {
+		key = slices.Concat(c.caller.Namespace, p.key)
+	}
+	recorder.Happened(c.ctx(), &trail.Write{
+		Event: c.route.turn, Lease: p.lease, TTL: p.ttl, Outcome: trail.Applied, Revision: c.revision,
+		Details: []trail.Detail{{Name: "key", Value: string(key)}, {Name: "fencing_token", Value: strconv.FormatInt(p.token, 10)}},
+	})
 }
 
 // noteProblem notes the problem that the call is answered with.

@@ -80,7 +80,11 @@ func (c *call) win(q *queue, d *demand) (*place, error) {
 	if err := c.stand(p, d.wait); err != nil {
 		return nil, c.leave(p, err)
 	}
-	return p, c.settlePlace(p)
+	if err := c.settlePlace(p); err != nil {
+		return p, err
+	}
+	c.noteTurn(p)
+	return p, nil
 }
 
 // refuseHeld says who has it, if anybody has.

@@ -26,6 +26,8 @@ type route struct {
 	follows func(c *call, r *record) error
 	// resumes says that a repeat goes on with what an unfinished request has reserved (reservation.go).
 	resumes bool
+	// turn is what has happened when a caller of the route has got what only one has at a time, as the audit log names it.
+	turn string
 	// secret marks routes whose body holds a password.
 	secret bool
 	// open marks routes that may be asked under any Host and from any origin: health and pages to look at.
@@ -77,10 +79,10 @@ func table() []route {
 		{method: "GET", pattern: "/v1/leases/{id}", operation: "getLease", handle: (*API).getLease, verb: authz.Lease},
 		{method: "DELETE", pattern: "/v1/leases/{id}", operation: "endLease", handle: (*API).endLease, writes: true, verb: authz.Lease},
 		{method: "POST", pattern: "/v1/leases/{id}/keepalive", operation: "keepLease", handle: (*API).keepLease, writes: true, verb: authz.Lease},
-		{method: "POST", pattern: "/v1/locks/{name}", operation: "acquireLock", handle: (*API).acquireLock, keyPrefix: "/v1/locks/", writes: true, follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
+		{method: "POST", pattern: "/v1/locks/{name}", operation: "acquireLock", handle: (*API).acquireLock, keyPrefix: "/v1/locks/", writes: true, turn: "acquired", follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
 		{method: "GET", pattern: "/v1/locks/{name}", operation: "getLock", handle: (*API).getLock, keyPrefix: "/v1/locks/", verb: authz.Lock},
 		{method: "DELETE", pattern: "/v1/locks/{name}", operation: "releaseLock", handle: (*API).releaseLock, keyPrefix: "/v1/locks/", writes: true, verb: authz.Lock},
-		{method: "POST", pattern: "/v1/elections/{name}", operation: "campaign", handle: (*API).campaign, keyPrefix: "/v1/elections/", writes: true, follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
+		{method: "POST", pattern: "/v1/elections/{name}", operation: "campaign", handle: (*API).campaign, keyPrefix: "/v1/elections/", writes: true, turn: "elected", follows: (*call).followsPlace, resumes: true, verb: authz.Lock},
 		{method: "GET", pattern: "/v1/elections/{name}", operation: "getElection", handle: (*API).getElection, keyPrefix: "/v1/elections/", verb: authz.Lock},
 		{method: "PUT", pattern: "/v1/elections/{name}", operation: "proclaim", handle: (*API).proclaim, keyPrefix: "/v1/elections/", writes: true, verb: authz.Lock},
 		{method: "DELETE", pattern: "/v1/elections/{name}", operation: "resign", handle: (*API).resign, keyPrefix: "/v1/elections/", writes: true, verb: authz.Lock},

@@ -7,6 +7,7 @@ import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/kvjson"
 	"github.com/etcdrest/etcdrest/internal/problem"
+	"github.com/etcdrest/etcdrest/internal/trail"
 )
 
 // lease is a lease that lives as long as its socket: it is kept alive while the peer is there, and left to expire when it is
@@ -58,9 +59,9 @@ const mostTTL = 9_000_000_000
 
 // begin asks for the lease and has it kept alive.
 func (l *lease) begin(ctx context.Context, ttl int64) {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
 	s := l.session
+	ctx, cancel := context.WithTimeout(trail.With(ctx, s.notes), stepTimeout)
+	defer cancel()
 	granted, err := l.store.LeaseGrant(ctx, ttl, 0)
 	if err != nil {
 		l.Lost(err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ import (
 )
 
 // AuditLog writes a line of JSON for each write that the gateway asks of etcd, and for each request to write that asked etcd
-// for nothing: who, what, with what outcome. A line is written before its request is answered. It is safe for concurrent
+// for nothing: who, what, with what outcome. A line is written before its request is answered, but for refusals that repeat. It is safe for concurrent
 // use; make it with NewAuditLog.
 type AuditLog struct {
 	sink   *Sink
@@ -32,6 +33,8 @@ type AuditLog struct {
 	// owed are lines that could not be written yet. Only a strict log keeps them, and refuses further writes meanwhile, so
 	// that there are no more than requests were under way.
 	owed []byte
+
+	repeats *repeats
 }
 
 // mostOwed bounds what is owed, in bytes; more than that is lost, and counted.
@@ -45,6 +48,7 @@ func NewAuditLog(sink *Sink, strict bool, log *slog.Logger) *AuditLog {
 	}, []string{"result"})}
 	a.lines.WithLabelValues("written")
 	a.lines.WithLabelValues("lost")
+	a.repeats = newRepeats(func(line *auditLine) { a.write(line.encode()) })
 	return a
 }
 
@@ -107,6 +111,7 @@ func (a *AuditLog) write(line []byte) {
 
 // Close writes what is owed, if that can be done by now.
 func (a *AuditLog) Close() error {
+	a.repeats.close()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.owed) == 0 {
@@ -127,6 +132,7 @@ type auditLine struct {
 	Remote    string            `json:"remote,omitempty"`
 	Operation string            `json:"operation,omitempty"`
 	RPC       string            `json:"rpc,omitempty"`
+	Event     string            `json:"event,omitempty"`
 	Ops       []auditOp         `json:"ops,omitempty"`
 	Lease     string            `json:"lease,omitempty"`
 	TTL       int64             `json:"ttl,omitempty"`
@@ -135,6 +141,8 @@ type auditLine struct {
 	Error     string            `json:"error,omitempty"`
 	Status    int               `json:"status,omitempty"`
 	Revision  int64             `json:"revision,omitempty"`
+	// Repeated is how many further refusals like this one the line stands for.
+	Repeated int64 `json:"repeated,omitempty"`
 }
 
 // auditOp is one write; a key that is not UTF-8 is in base64.
@@ -152,7 +160,7 @@ type auditOp struct {
 // Written takes a write that was asked of etcd. Without a request in ctx, it was the gateway itself that asked.
 func (a *AuditLog) Written(ctx context.Context, w *trail.Write) {
 	line := auditLine{
-		RPC: w.RPC, TTL: w.TTL, Outcome: string(w.Outcome), Error: w.Error, Revision: w.Revision, Lease: leaseID(w.Lease),
+		RPC: w.RPC, Event: w.Event, TTL: w.TTL, Outcome: string(w.Outcome), Error: w.Error, Revision: w.Revision, Lease: leaseID(w.Lease),
 	}
 	t := trail.From(ctx)
 	line.of(t)
@@ -174,7 +182,8 @@ func (a *AuditLog) Written(ctx context.Context, w *trail.Write) {
 	a.write(line.encode())
 }
 
-// asked takes a request to write that came to its end without asking etcd: it was refused, or there was nothing to do.
+// asked takes a request to write that came to its end without asking etcd: it was refused, or there was nothing to do. Refusals
+// that are alike share lines.
 func (a *AuditLog) asked(t *trail.Request) {
 	line := auditLine{Outcome: "not_applied", Error: t.Code, Status: t.Status}
 	line.of(t)
@@ -183,6 +192,10 @@ func (a *AuditLog) asked(t *trail.Request) {
 		line.Outcome = string(trail.Applied)
 	case t.Outcome != "":
 		line.Outcome = t.Outcome
+	}
+	if t.Status >= http.StatusBadRequest {
+		a.repeats.add(&line)
+		return
 	}
 	a.write(line.encode())
 }

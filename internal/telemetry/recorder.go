@@ -34,6 +34,13 @@ func (r *Recorder) Began(ctx context.Context, t *trail.Request) {
 	}
 }
 
+// Happened is called when a caller has got what others had until then.
+func (r *Recorder) Happened(ctx context.Context, w *trail.Write) {
+	if r.Audit != nil {
+		r.Audit.Written(ctx, w)
+	}
+}
+
 // End is called when the answer, or the stream, is over.
 func (r *Recorder) End(ctx context.Context, t *trail.Request) {
 	if r.Audit != nil && t.Recorded() == 0 && asksToWrite(t) {

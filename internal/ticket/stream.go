@@ -57,7 +57,7 @@ func (k *Keeper) Stream(ctx context.Context, text string, use Use) (*Hold, error
 			return nil, unkept(err)
 		}
 		lease = granted.ID
-	case !bytes.Equal(s.URL, use.url()), !s.Held && !time.Now().Before(s.Until):
+	case !bytes.Equal(s.URL, use.url()), !s.Held && !k.now().Before(s.Until):
 		return nil, refused()
 	case s.Held && !use.Resumes:
 		return nil, problem.New(problem.RateLimited, "the ticket is in use by another connection").WithRetryAfter(time.Second)
@@ -131,7 +131,7 @@ func (h *Hold) Release(ctx context.Context) {
 	h.kept.Stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	h.found.record.Stream.Held, h.found.record.Stream.Until = false, time.Now().Add(linger*time.Second)
+	h.found.record.Stream.Held, h.found.record.Stream.Until = false, h.keeper.now().Add(linger*time.Second)
 	if won, err := h.keeper.put(ctx, h.found, h.found.lease); err != nil || won == 0 {
 		return // another connection has it; or nobody is told, and the lease ends it
 	}

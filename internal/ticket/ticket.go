@@ -45,10 +45,13 @@ type Store interface {
 }
 
 // Keeper issues tickets and takes them. It is safe for concurrent use.
-type Keeper struct{ store Store }
+type Keeper struct {
+	store Store
+	now   func() time.Time
+}
 
 // New makes a keeper.
-func New(store Store) *Keeper { return &Keeper{store: store} }
+func New(store Store) *Keeper { return &Keeper{store: store, now: time.Now} }
 
 // Use is a request that shows a ticket.
 type Use struct {
@@ -84,7 +87,7 @@ type record struct {
 // Issue makes a ticket for requests of one path by the principal. When the gateway cannot keep state in etcd the error is
 // not_supported.
 func (k *Keeper) Issue(ctx context.Context, p *authn.Principal, path, origin string) (text string, expires time.Time, err error) {
-	expires = time.Now().Add(Life)
+	expires = k.now().Add(Life)
 	if !p.Expires.IsZero() && p.Expires.Before(expires) {
 		expires = p.Expires
 	}
@@ -165,7 +168,7 @@ func (k *Keeper) find(ctx context.Context, text string, use Use) (*found, error)
 	c := &f.claim
 	switch {
 	case f.modRevision == 0, c.Path != use.Path, c.Origin != "" && use.Origin != "" && c.Origin != use.Origin,
-		f.record.Stream == nil && !time.Now().Before(c.Expires):
+		f.record.Stream == nil && !k.now().Before(c.Expires):
 		return nil, refused()
 	}
 	return f, nil

@@ -7,6 +7,8 @@ import "github.com/etcdrest/etcdrest/internal/problem"
 type Write struct {
 	// RPC is etcd's name for it, as service/method.
 	RPC string
+	// Event is something that happened to the caller rather than by a call of etcd: he has got a lock that he waited for, say.
+	Event string
 	// Ops are the keys that were written or deleted, in order. Of a transaction that wrote nothing, or of which nobody knows
 	// what it did, they are those that it asked for.
 	Ops []Op
