@@ -20,7 +20,7 @@ import (
 // follow begins a watch over a plain answer and gives its lines once it is created.
 func follow(t *testing.T, url string, headers ...string) *bufio.Scanner {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	r, err := http.NewRequestWithContext(bounded(t), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +38,14 @@ func follow(t *testing.T, url string, headers ...string) *bufio.Scanner {
 		t.Fatalf("%s: got %d and %q, want a watch that is created", url, answer.StatusCode, in.Text())
 	}
 	return in
+}
+
+// bounded ends a stream that does not bring what its test waits for.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // scanTo reads lines up to one that holds the text; false when there is none.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
 	"github.com/etcdrest/etcdrest/internal/problem"
@@ -119,6 +120,37 @@ func TestWhoJudgesABearerToken(t *testing.T) {
 	for _, value := range []string{"Bearer " + foreign, "Bearer " + unnamed, "Bearer OTLLFHSTIXvUwZlb.42", "Bearer", "Bearer ", "x", basicOf("a:b"), token(nil)} {
 		p, err := alone.Authenticate(t.Context(), shown(value, here))
 		wantRefused(t, value, p, err, problem.Unauthenticated)
+	}
+}
+
+// etcd looks at a token only when something is asked with it, so what lasts ends by what the token says itself.
+func TestAJWTOfEtcdEndsByItsOwnWord(t *testing.T) {
+	t.Parallel()
+	k := theKeys()
+	end := time.Now().Add(time.Hour).Truncate(time.Second)
+	etcds := func(claims map[string]any) string {
+		return forge("ES256", k.ec, `{"alg":"ES256","typ":"JWT"}`, toJSON(claims))
+	}
+	for name, c := range map[string]struct {
+		token string
+		want  time.Time
+	}{
+		"a JWT":                {etcds(map[string]any{"username": "alice", "revision": 3, "exp": end.Unix()}), end.Add(30 * time.Second)},
+		"one without an end":   {etcds(map[string]any{"username": "alice", "revision": 3}), time.Time{}},
+		"one with a wrong end": {etcds(map[string]any{"username": "alice", "revision": 3, "exp": "soon"}), time.Time{}},
+		"one that is no JWT":   {"a.b.c", time.Time{}},
+		"a plain token":        {"OTLLFHSTIXvUwZlb.42", time.Time{}},
+	} {
+		for _, form := range []string{c.token, "Bearer " + c.token} {
+			p, err := authn.New(method(jwksFile(t)), authn.NewEtcd()).Authenticate(t.Context(), shown(form, here))
+			if strings.HasPrefix(form, "Bearer a.") { // the jwt method says what is wrong with that
+				wantRefused(t, name, p, err, problem.Unauthenticated)
+				continue
+			}
+			if err != nil || !p.Expires.Equal(c.want) || p.Token != c.token {
+				t.Errorf("%s: got %+v, %v; want its end at %v", name, p, err, c.want)
+			}
+		}
 	}
 }
 

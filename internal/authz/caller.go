@@ -28,6 +28,8 @@ type Caller struct {
 	tag    leaseTag
 	tagged bool
 	owner  string
+	// user says whose user of etcd the caller's requests are made as.
+	user string
 	// until is when it must be decided anew.
 	until time.Time
 }
@@ -53,6 +55,9 @@ func newCaller(p *authn.Principal, r *rule, client *etcdclient.Client) (*Caller,
 // Client is etcd, asked as the identity that the policy gives the caller. Nothing narrows it: what has no namespace is done
 // with it, by callers who may do Admin.
 func (c *Caller) Client() *etcdclient.Client { return c.client }
+
+// EtcdUser says, within a sentence for the caller, whose user of etcd his requests are made as.
+func (c *Caller) EtcdUser() string { return c.user }
 
 // Store is etcd's keys and leases as far as the caller may see and change them.
 func (c *Caller) Store() *Store { return c.store }

@@ -137,20 +137,21 @@ func (g *Gate) decide(ctx context.Context, policy *Policy, p *authn.Principal) (
 	if r == nil {
 		return nil, problem.New(problem.PermissionDenied, "the caller is known, but no rule of the gateway's policy is about him")
 	}
-	client, until := g.client, time.Time{}
+	client, until, user := g.client, time.Time{}, GatewaysUser
 	var err error
 	switch {
 	case p.User != "" || p.Password != "":
 		client, err = g.client.AsUser(ctx, p.User, p.Password)
-		until = time.Now().Add(aWhile)
+		until, user = time.Now().Add(aWhile), callersUser
 	case p.Token != "":
 		client, err = g.client.AsToken(ctx, p.Token)
-		until = time.Now().Add(aWhile)
+		until, user = time.Now().Add(aWhile), callersUser
 	}
 	if err != nil {
 		return nil, refusedByEtcd(err)
 	}
 	if r.EtcdUser != "" { // the policy's word counts, once the caller's own is proven
+		user = policysUser
 		if client, err = g.client.AsUser(ctx, r.EtcdUser, r.EtcdPassword); err != nil {
 			return nil, problem.New(problem.Unavailable, "etcd does not accept the user that the policy gives the caller").Because(err).WithOutcome(problem.NotApplied)
 		}
@@ -169,9 +170,17 @@ func (g *Gate) decide(ctx context.Context, policy *Policy, p *authn.Principal) (
 			until = time.Now().Add(secretFor)
 		}
 	}
-	c.until, c.usage = until, g.usageOf(c)
+	c.until, c.user, c.usage = until, user, g.usageOf(c)
 	return c, nil
 }
+
+// The users of etcd that requests are made as. GatewaysUser is that of callers without any other, and of those whom nobody
+// asks who they are.
+const (
+	GatewaysUser = "the gateway's etcd user"
+	callersUser  = "the caller's own etcd user"
+	policysUser  = "the etcd user that the policy gives the caller"
+)
 
 // forgottenAfter is how long what a caller uses is remembered when he uses nothing.
 const forgottenAfter = 10 * time.Minute

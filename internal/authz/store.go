@@ -146,10 +146,16 @@ func (s *Store) DeleteRange(ctx context.Context, r *wire.DeleteRequest) (*wire.D
 	return s.etcd.DeleteRange(ctx, r)
 }
 
-// Txn is etcdclient's, for one who may do all that it may do, whichever branch is taken.
+// Txn is etcdclient's, for one who may do all that it may do, whichever branch is taken. Ranges that it deletes are counted
+// first where the caller may delete so many keys only: see Deleting.
 func (s *Store) Txn(ctx context.Context, r *wire.TxnRequest) (*wire.TxnResponse, error) {
 	if err := s.mayTxn(r); err != nil {
 		return nil, err
+	}
+	if s.caller.CountsDeletes() {
+		if ranges := spans(nil, r); len(ranges) > 0 {
+			return s.deleting(ctx, r, ranges)
+		}
 	}
 	return s.etcd.Txn(ctx, r)
 }

@@ -31,6 +31,16 @@ func (u *unary) send(ctx context.Context, request, answer any) error {
 		}
 	case *pb.LeaseTimeToLiveRequest:
 		return u.timeToLive(ctx, r, answer)
+	case *pb.DeleteRangeRequest:
+		if d, ok := answer.(*pb.DeleteRangeResponse); ok && u.caller.CountsDeletes() && len(r.GetRangeEnd()) > 0 {
+			return u.deleteRange(ctx, r, d)
+		}
+	case *pb.TxnRequest:
+		if t, ok := answer.(*pb.TxnResponse); ok && u.caller.CountsDeletes() {
+			if ranges := spans(nil, r); len(ranges) > 0 {
+				return u.deleting(ctx, r, t, ranges)
+			}
+		}
 	case *lock.LockRequest, *election.CampaignRequest, *election.ProclaimRequest, *election.ResignRequest:
 		message, _ := r.(proto.Message)
 		inner, err := u.withLease(ctx, message)

@@ -30,6 +30,9 @@ type Options struct {
 	MaxRequestBytes uint
 	// AuthTokenTTL is the life of a simple token in seconds; 0 is etcd's default (300).
 	AuthTokenTTL uint
+	// AuthToken is what tokens are, as etcd's flag --auth-token has it: `jwt,pub-key=…,priv-key=…,sign-method=ES256,ttl=5m`;
+	// empty is simple tokens.
+	AuthToken string
 	// Fast trades durability, election calm and hard passwords for speed: for tests, whose data does not outlive them.
 	Fast bool
 	// Logger takes etcd's own log entries, but for those of its level debug, which hold values; nil keeps etcd quiet. What ends
@@ -179,6 +182,9 @@ func config(o Options, client url.URL, died *failure) *embed.Config {
 	}
 	if o.AuthTokenTTL > 0 {
 		cfg.AuthTokenTTL = o.AuthTokenTTL
+	}
+	if o.AuthToken != "" {
+		cfg.AuthToken = o.AuthToken
 	}
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(o.Logger, died))
 	return cfg

@@ -64,6 +64,9 @@ func describe(w *trail.Write, request, answer any, err error) {
 		}
 		answer = nil
 	}
+	if sent, ok := request.(*told); ok {
+		request = sent.request
+	}
 	switch r := request.(type) {
 	case *wire.PutRequest:
 		a, _ := answer.(*wire.PutResponse)
@@ -181,15 +184,9 @@ func (t *txnWalk) ran(r *wire.TxnRequest, a *wire.TxnResponse) {
 
 // learn takes from conditions that held where a key stood before. etcd judges all of them before it runs anything.
 func (t *txnWalk) learn(conditions []wire.Compare) {
-	for _, c := range conditions {
-		if c.Op != wire.Equal || len(c.End) > 0 {
-			continue
-		}
-		switch {
-		case c.Target == wire.TargetModRevision:
-			t.found(c.Key, c.Number)
-		case c.Number == 0 && (c.Target == wire.TargetCreateRevision || c.Target == wire.TargetVersion):
-			t.found(c.Key, 0)
+	for i := range conditions {
+		if revision, tells := standing(&conditions[i]); tells {
+			t.found(conditions[i].Key, revision)
 		}
 	}
 }
@@ -208,7 +205,7 @@ func (t *txnWalk) found(key []byte, revision int64) {
 
 // read learns from a read of one key as it is. Of one that the transaction has written by then, it shows whether it was new.
 func (t *txnWalk) read(r *wire.RangeRequest, a *wire.RangeResponse) {
-	if len(r.End) > 0 || r.Revision != 0 || r.CountOnly || r.MinModRevision|r.MaxModRevision|r.MinCreateRevision|r.MaxCreateRevision != 0 {
+	if !plain(r) {
 		return
 	}
 	kv, _ := a.KVs.First()

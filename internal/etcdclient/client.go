@@ -147,6 +147,11 @@ func (c *Client) invoke(ctx context.Context, full string, request, answer any, o
 	if !ok {
 		return errArgument(m, "the request is not a protobuf message")
 	}
+	if c.looks(ctx) {
+		if done, err := c.invokeLooking(ctx, m, message, answer, opts); done {
+			return err
+		}
+	}
 	_, err := audited(ctx, c, m, request, func() (any, error) { return answer, c.send(ctx, m, message, answer, opts) })
 	return err
 }

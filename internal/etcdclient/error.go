@@ -41,6 +41,7 @@ type Error struct {
 
 	problem    problem.Code
 	detail     string
+	hint       string     // the caller's next step, if it is his
 	wire       codes.Code // the code that travelled
 	retryAfter time.Duration
 	cause      error // the context's error
@@ -99,6 +100,9 @@ func (e *Error) Problem() *problem.Error {
 	p := problem.New(e.problem, "%s", e.detail).Because(e).WithOutcome(e.Outcome).WithRetryAfter(e.retryAfter)
 	if e.Answered {
 		p.GRPCCode, p.GRPCMessage = uint32(e.wire), e.Message
+	}
+	if e.hint != "" {
+		p = p.WithHint("%s", e.hint)
 	}
 	if e.Limit > 0 {
 		p = p.With("limit", e.Limit)

@@ -43,6 +43,12 @@ type known struct {
 	follow  follow
 }
 
+// The errors for a token that etcd does not know, or not any more, and for one that is older than its users and roles are.
+const (
+	nameInvalidAuthToken = "InvalidAuthToken"
+	nameAuthOldRevision  = "AuthOldRevision"
+)
+
 const (
 	notApplied = problem.NotApplied
 	unknown    = problem.Unknown
@@ -103,9 +109,9 @@ var knownErrors = []known{
 	entry(rpctypes.ErrGRPCRoleNotGranted, "RoleNotGranted", problem.RoleNotFound, notApplied, "the user does not have this role"),
 	entry(rpctypes.ErrGRPCPermissionNotGranted, "PermissionNotGranted", problem.PermissionNotFound, notApplied, "the role has no permission for exactly this range"),
 	entry(rpctypes.ErrGRPCAuthNotEnabled, "AuthNotEnabled", problem.AuthNotEnabled, notApplied, "etcd's authentication is not enabled"),
-	entry(rpctypes.ErrGRPCInvalidAuthToken, "InvalidAuthToken", problem.AuthExpired, notApplied, "etcd does not accept the token, or not any more", followRenew),
+	entry(rpctypes.ErrGRPCInvalidAuthToken, nameInvalidAuthToken, problem.AuthExpired, notApplied, "etcd does not accept the token, or not any more", followRenew),
 	entry(rpctypes.ErrGRPCInvalidAuthMgmt, "InvalidAuthMgmt", problem.FailedPrecondition, notApplied, "etcd does not allow this change of users or roles"),
-	entry(rpctypes.ErrGRPCAuthOldRevision, "AuthOldRevision", problem.Unavailable, notApplied, "etcd's users and roles changed while the request was under way", followRenew),
+	entry(rpctypes.ErrGRPCAuthOldRevision, nameAuthOldRevision, problem.Unavailable, notApplied, "etcd's users and roles changed while the request was under way", followRenew),
 	entry(rpctypes.ErrGRPCNoLeader, "NoLeader", problem.Unavailable, notApplied, "the member of etcd has no leader", followAside),
 	entry(rpctypes.ErrGRPCNotLeader, "NotLeader", problem.Unavailable, unknown, "the member of etcd is not the leader", followLeader),
 	entry(rpctypes.ErrGRPCLeaderChanged, "LeaderChanged", problem.Unavailable, unknown, "etcd's leader changed while the request was under way", followLeader),

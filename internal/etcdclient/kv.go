@@ -98,6 +98,10 @@ func (c *Client) txnIn(ctx context.Context, r *wire.TxnRequest, prefix []byte) (
 	m := methodTxn
 	if readOnly(r) {
 		m = methodTxnRead
+	} else if c.looks(ctx) {
+		if with := looking(r); with != r {
+			return c.txnLooking(ctx, r, with, prefix)
+		}
 	}
 	return audited(ctx, c, m, r, func() (*wire.TxnResponse, error) { return c.txnAlone(ctx, m, r, prefix) })
 }

@@ -406,7 +406,7 @@ func TestServerThatRestartsIsFoundAgainSoon(t *testing.T) {
 	if err == nil {
 		t.Fatal("a put to a stopped server succeeded")
 	}
-	s.restart(t)
+	s.start(t)
 	started := time.Now()
 	put(t, c, "k", "v") // waits for the connection
 	if d := time.Since(started); d > 3*time.Second {

@@ -11,6 +11,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/version"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
 // token is what an identity shows to etcd, in the form in which it travels. It is told apart by its address.
@@ -119,6 +121,26 @@ func (id *identity) refused(t *token) {
 	if id.renewable() {
 		id.current.CompareAndSwap(t, nil)
 	}
+}
+
+// mayRepeat tells whether a call that etcd refused for its token can be made once more: with a new one, or with the same when
+// etcd's users and roles changed just while it was judged, which says nothing of a plain token.
+func (id *identity) mayRepeat(e *Error) bool { return id.renewable() || e.Name == nameAuthOldRevision }
+
+// final gives an error as it is to a call that goes under the identity and is not repeated. What is wrong with a token that
+// cannot be renewed here, its owner has to mend. An old one is a JWT of etcd's, which names the revision of the users and
+// roles that it was signed under.
+func (id *identity) final(e *Error) *Error {
+	if id.renewable() || e.Name != nameAuthOldRevision && e.Name != nameInvalidAuthToken {
+		return e
+	}
+	c := *e
+	c.hint = "log in again, and send the new token"
+	if e.Name == nameAuthOldRevision {
+		c.problem, c.Retryable, c.retryAfter = problem.AuthExpired, false, 0
+		c.detail = "etcd's users or roles have changed since the token was made, which ends every token of this kind"
+	}
+	return &c
 }
 
 const (

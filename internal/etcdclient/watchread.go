@@ -150,7 +150,7 @@ func (s *watchStream) canceled(inner *stream, w *Watch, r *wire.WatchResponse) {
 	}
 	switch {
 	case s.hub.client.refusal(err), w.refusals >= maxRefusals:
-		s.hub.end(w, err)
+		s.hub.end(w, identity.final(err))
 	case err.follow == followRenew:
 		identity.refused(inner.token)
 		w.failures = w.refusals // the first new token is tried at once

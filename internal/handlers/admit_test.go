@@ -362,6 +362,29 @@ func TestLimitsOfACaller(t *testing.T) {
 		t.Errorf("an export: %v; want five keys and an error", lines)
 	}
 	g.do(t, "DELETE", "/v1/kv?prefix=k", "", as("keys")).problem(t, 412, "too_many_deletes")
+	g.do(t, "DELETE", "/v1/kv?prefix=k&max_deleted=100", "", as("keys")).problem(t, 412, "too_many_deletes")
+	g.do(t, "DELETE", "/v1/kv?prefix=k&dry_run=true", "", as("keys")).problem(t, 412, "too_many_deletes")
+	for _, body := range []string{
+		`{"then":[{"delete":{"prefix":"k"}}]}`, `{"else":[{"delete":{"prefix":"k"}}]}`, `{"then":[{"delete":{"prefix":"k"}},{"put":{"key":"other","value":"1"}}]}`,
+		`{"then":[{"delete":{"from":"k0","to":"k4"}},{"delete":{"from":"k4","to":"k8"}}]}`, `{"then":[{"txn":{"else":[{"delete":{"prefix":"k"}}]}}]}`,
+	} {
+		p := g.do(t, "POST", "/v1/txn", body, as("keys")).problem(t, 412, "too_many_deletes")
+		if p["outcome"] != "not_applied" {
+			t.Errorf("%s: %v; want it not applied", body, p)
+		}
+	}
+	if n := fmt.Sprint(g.do(t, "GET", "/v1/kv?prefix=k&count=true", "", as("op")).want(t, 200).json(t)["count"]); n != "8" {
+		t.Errorf("%s keys are left of eight", n)
+	}
+	const few = `{"if":[{"key":"k0","version":1}],"then":[{"delete":{"from":"k0","to":"k2"}},{"put":{"key":"other","value":"1"}},{"get":{"key":"other"}}],"else":[{"get":{"key":"k0"}}]}`
+	for i, want := range []string{`"results":[{"delete":{"deleted":2}},{"put":{}},{"get":{"kvs":[{"key":"other"`, `"results":[{"get":{"kvs":[],`} {
+		if a := g.do(t, "POST", "/v1/txn", few, as("keys")).want(t, 200); !strings.Contains(string(a.body), want) {
+			t.Errorf("few keys, round %d: %s; want %s", i, a.body, want)
+		}
+	}
+	if n := fmt.Sprint(g.do(t, "DELETE", "/v1/kv?from=k2&to=k4", "", as("keys")).want(t, 200).json(t)["deleted"]); n != "2" {
+		t.Errorf("%s keys were deleted, want two", n)
+	}
 	g.do(t, "POST", "/v1/txn", `{"then":[{"get":{"prefix":"k","limit":9}}]}`, as("keys")).problem(t, 413, "result_too_large")
 	g.do(t, "POST", "/v1/txn", `{"then":[{"get":{"prefix":"k","limit":5}}]}`, as("keys")).want(t, 200)
 

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -108,8 +109,12 @@ func (c *call) recordsAllowed(lease int64) bool {
 	return err == nil || problem.From(err).Code != problem.PermissionDenied
 }
 
-func recordsUnavailable() *problem.Error {
-	return problem.New(problem.IdempotencyUnavailable, "the gateway's etcd user may not write the state that an Idempotency-Key needs; nothing was written").
+func (c *call) recordsUnavailable() *problem.Error {
+	user := authz.GatewaysUser
+	if c.caller != nil {
+		user = c.caller.EtcdUser()
+	}
+	return problem.New(problem.IdempotencyUnavailable, "%s may not write the state that an Idempotency-Key needs; nothing was written", user).
 		WithHint(`grant it read and write on the prefix "\0etcdrest/", or send the request without the header`).WithOutcome(problem.NotApplied)
 }
 

@@ -50,10 +50,10 @@ func (c *call) deletion() (d deletion, err error) {
 		return d, err
 	}
 	d.most = q.Integer("max_deleted", -1, 0, mostCounted)
-	if most := c.mostKeys(mostCounted); most < mostCounted && (d.most < 0 || d.most > most) {
-		d.most = most
-	}
 	d.dryRun = q.Boolean("dry_run")
+	if most := c.mostKeys(mostCounted); d.dryRun && c.caller != nil && c.caller.CountsDeletes() && (d.most < 0 || d.most > most) {
+		d.most = most // what is done is bounded by the store
+	}
 	if d.guard, err = c.condition(); err != nil {
 		return d, err
 	}
@@ -203,7 +203,6 @@ func (c *call) checkMost(d *deletion, n counted) error {
 	if d.most < 0 || n.keys <= d.most {
 		return nil
 	}
-	c.revision = n.revision
 	return problem.New(problem.TooManyDeletes, "%d keys would be deleted, and max_deleted allows %d", n.keys, d.most).
 		With("limit", d.most).With("revision", n.revision).AtParameter("max_deleted")
 }

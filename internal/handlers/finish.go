@@ -84,6 +84,9 @@ func (c *call) problem(e *problem.Error) {
 	} else {
 		c.body = c.appendProblem(c.body[:0], e)
 	}
+	if counted, ok := e.Extra["revision"].(int64); ok && e.Code == problem.TooManyDeletes {
+		c.revision = counted
+	}
 	h := c.w.Header()
 	if e.RetryAfter > 0 {
 		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)

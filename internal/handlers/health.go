@@ -2,10 +2,12 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -56,11 +58,21 @@ func (a *API) ask(ctx context.Context, serializable bool) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	answer, err := a.store.Range(ctx, &wire.RangeRequest{Key: []byte("health"), CountOnly: true, Serializable: serializable})
-	if err != nil {
-		return err
+	if err == nil {
+		answer.Free()
 	}
-	answer.Free()
-	return nil
+	if refusedAfterAsking(err) {
+		return nil
+	}
+	return err
+}
+
+// refusedAfterAsking tells whether etcd answered that the gateway's user may not read the key, or that the gateway has none,
+// where all callers bring users of their own. That is no less of an answer: etcd agrees on a read before it looks at rights.
+// Its own /health goes by the same.
+func refusedAfterAsking(err error) bool {
+	e, ok := errors.AsType[*etcdclient.Error](err)
+	return ok && e.Answered && (e.Name == "PermissionDenied" || e.Name == "UserEmpty")
 }
 
 // health answers what etcd's own /health does, for probes that knew etcd: health and reason as text, 503 when ill.

@@ -223,7 +223,7 @@ func (c *call) findRecord() (replayed bool, err error) {
 	answer, err := c.store.Range(c.ctx(), &wire.RangeRequest{Key: c.claim.key})
 	if err != nil {
 		if problem.From(err).Code == problem.PermissionDenied {
-			return false, recordsUnavailable().Because(err)
+			return false, c.recordsUnavailable().Because(err)
 		}
 		return false, c.notApplied(err)
 	}
@@ -249,7 +249,7 @@ func (c *call) forget(kv wire.KeyValue) error {
 		return nil
 	}
 	if problem.From(err).Code == problem.PermissionDenied {
-		return recordsUnavailable().Because(err)
+		return c.recordsUnavailable().Because(err)
 	}
 	return c.notApplied(err)
 }

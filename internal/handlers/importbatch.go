@@ -91,6 +91,9 @@ func createRequest(lines []*importLine) *wire.TxnRequest {
 // overwriteRequest looks whether each key is there, and puts it.
 func overwriteRequest(lines []*importLine) *wire.TxnRequest {
 	t := existsRequest(lines)
+	for i := range t.Then { // which tells an audit log besides where the key stood
+		t.Then[i].Range.CountOnly, t.Then[i].Range.KeysOnly = false, true
+	}
 	for _, l := range lines {
 		t.Then = append(t.Then, wire.Op{Put: &wire.PutRequest{Key: l.key, Value: l.value}})
 	}

@@ -126,7 +126,7 @@ func (c *call) withRecordLease(run func(ctx context.Context, lease int64) (*wire
 		case try == 0 && errors.Is(err, etcdclient.ErrLeaseNotFound) && c.api.records.drop(c.ctx(), lease):
 			continue
 		case problem.From(err).Code == problem.PermissionDenied && !c.recordsAllowed(lease):
-			return nil, recordsUnavailable().Because(err)
+			return nil, c.recordsUnavailable().Because(err)
 		}
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
@@ -71,7 +72,7 @@ func (h *Hub) askRevision(ctx context.Context, feeds []*feed) (revision uint64, 
 var errNobody = errors.New("etcd asks no identity of the gateway's")
 
 // judge begins a watch of the feed's range at a revision that never comes. When that is denied, the feed has no right to go
-// on either.
+// on either; nor has it when its token, a caller's own, does not count any more, since nobody can say then what it may see.
 func (f *feed) judge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
@@ -82,13 +83,16 @@ func (f *feed) judge(ctx context.Context) {
 	defer watch.Stop()
 	select {
 	case err := <-told:
-		if e := problem.From(err); e != nil && (e.Code == problem.PermissionDenied || e.Code == problem.Unauthenticated) {
+		if e := problem.From(err); e != nil && slices.Contains(lastWords, e.Code) {
 			f.watch.Stop()
 			f.Ended(err)
 		}
 	case <-ctx.Done():
 	}
 }
+
+// lastWords are the verdicts that end a feed.
+var lastWords = []problem.Code{problem.PermissionDenied, problem.Unauthenticated, problem.AuthExpired}
 
 // never is a revision that no store reaches.
 const never = math.MaxInt64 / 2
