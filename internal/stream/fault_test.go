@@ -154,9 +154,13 @@ func TestManySubscribersThatComeStallAndLeave(t *testing.T) {
 		work.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), 1))
 			for range 3 { // comes and leaves
-				s := g.lines(t, "prefix=a/")
+				s := g.lines(t, "prefix=a/&heartbeat=1")
 				for range random.IntN(20) {
-					s.next()
+					select {
+					case <-target: // what is left to come are heartbeats
+					default:
+						s.next()
+					}
 				}
 				s.leave()
 			}
