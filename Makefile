@@ -51,7 +51,7 @@ unit: $(GOTEST) ## Each package by itself, with a real etcd inside the test proc
 
 integration: $(GOTEST) ## The built binary against real etcds of every version, the tours of the README and the how-tos, the container files
 	tools/etcd-3.4 >/dev/null
-	cd tests && "$(CURDIR)/$(GOTEST)" $(TESTFLAGS) -p 1 ./...
+	cd tests && "$(CURDIR)/$(GOTEST)" $(TESTFLAGS) -p=1 ./...
 
 web: ## Check and test the TypeScript client (needs npm; an old Node.js is made good)
 	go build -o .tmp/gateway ./cmd/gateway

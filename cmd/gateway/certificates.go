@@ -67,10 +67,11 @@ func stampOf(files []string) string {
 	return b.String()
 }
 
-// serverTLS is the TLS side of the API; nil when it speaks plain HTTP.
-func (c *Config) serverTLS(log *slog.Logger) (*tls.Config, error) {
+// serverTLS is the TLS side of the API, and the authorities of its clients' certificates as they are now; nil when it speaks
+// plain HTTP.
+func (c *Config) serverTLS(log *slog.Logger) (config *tls.Config, authorities func() *x509.CertPool, err error) {
 	if c.TLSCert == "" {
-		return nil, nil //nolint:nilnil // none is a value here
+		return nil, nil, nil
 	}
 	load := func() (*tls.Config, error) {
 		pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
@@ -93,12 +94,12 @@ func (c *Config) serverTLS(log *slog.Logger) (*tls.Config, error) {
 	}
 	current, err := newReloader(log, load, c.TLSCert, c.TLSKey, c.TLSClientCA)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return current.get(), nil },
-	}, nil
+	}, func() *x509.CertPool { return current.get().ClientCAs }, nil
 }
 
 // clientTLS is the TLS side towards etcd, and its authorities; nil means Go's defaults.

@@ -138,3 +138,32 @@ func TestCallersAreKnownByTheirTokensAndGetWhatThePolicySays(t *testing.T) { //n
 		t.Errorf("after the policy has changed: got %d %s, want 403", a.status, a.body)
 	}
 }
+
+// TestAKeyThatIsTakenBackEndsItsStreams: within two seconds of the file, without a signal.
+func TestAKeyThatIsTakenBackEndsItsStreams(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := start(t, "dev", "--config="+doorFile(t, dir, "  - when: {kind: jwt}\n    grants: [{verbs: all}]\n"))
+	alice := bearer(t, jwt.MapClaims{"sub": "alice"})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.api+"/v1/watch?prefix=k&heartbeat=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", alice)
+	stream, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	watch := bufio.NewScanner(stream.Body)
+	if !scanTo(watch, `"created"`) || !scanTo(watch, `"progress"`) {
+		t.Fatalf("watch: got %q", watch.Text())
+	}
+	writeIn(t, dir, "secret", "another secret of the test's own, of 32 bytes and some")
+	if !scanTo(watch, "auth_expired") {
+		t.Errorf("the watch ends with %q, %v; want auth_expired", watch.Text(), watch.Err())
+	}
+	if a := ask(t, "GET", g.api+"/v1/kv/k", "", alice); a.status != 401 {
+		t.Errorf("a request: got %d %s, want 401", a.status, a.body)
+	}
+}

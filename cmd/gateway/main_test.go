@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"go.uber.org/goleak"
+
+	"github.com/etcdrest/etcdrest/internal/leak"
 )
 
 func TestMain(m *testing.M) {
@@ -30,16 +31,7 @@ func (l leakChecked) Run() int {
 		return code
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	if err := goleak.Find(
-		// lumberjack, which etcd's logging links, starts one for the life of the process.
-		goleak.IgnoreTopFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
-		// etcd's lock and election services run on a client inside the server, which the server does not close.
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).recvKeepAliveLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).sendKeepAliveLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).deadlineLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc.(*LeaseServer).LeaseKeepAlive"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc.(*LeaseServer).leaseKeepAlive"),
-	); err != nil {
+	if err := leak.Find(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -74,7 +74,7 @@ func groups() []group {
 			},
 			{
 				name: "tls-client-ca", commands: gatewayCommands(), placeholder: "FILE",
-				about: "Authorities (PEM) of which every client of the API must have a certificate; read again when the file changes.",
+				about: "Authorities (PEM) of which every client of the API must have a certificate; read again when the file changes, and then those known by the certificate of another are let in no more.",
 				at:    func(c *Config) setting { return text{&c.TLSClientCA} },
 			},
 			{

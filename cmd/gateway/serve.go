@@ -96,7 +96,11 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 	defer closeQuietly(client)
 
 	epochs := epoch.New(client)
-	door, err := newDoor(c, client, log, func() (Config, error) { return load(p) })
+	tlsConfig, authorities, err := c.serverTLS(log)
+	if err != nil {
+		return err
+	}
+	door, err := newDoor(c, client, authorities, log, func() (Config, error) { return load(p) })
 	if err != nil {
 		return err
 	}
@@ -146,10 +150,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		return err
 	}
 
-	apiServer, err := newAPIServer(c, log, requests.InFlight(api))
-	if err != nil {
-		return err
-	}
+	apiServer := newAPIServer(tlsConfig, log, requests.InFlight(api))
 	apiServer.start(ctx, limited(apiListener, c.MaxConnections, refusalOf(c)))
 	defer apiServer.cut()
 	adminEnded := make(<-chan error)

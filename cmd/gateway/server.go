@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,19 +32,15 @@ const (
 )
 
 // newAPIServer serves HTTP/1.1 and HTTP/2, the latter over TLS or, for clients that know beforehand, without.
-func newAPIServer(c Config, log *slog.Logger, h http.Handler) (*server, error) {
+func newAPIServer(config *tls.Config, log *slog.Logger, h http.Handler) *server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	tlsConfig, err := c.serverTLS(log)
-	if err != nil {
-		return nil, err
-	}
 	s := newServer(log, h)
-	s.http.TLSConfig, s.http.Protocols = tlsConfig, protocols
+	s.http.TLSConfig, s.http.Protocols = config, protocols
 	s.http.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: writeTimeout}
-	return s, nil
+	return s
 }
 
 func newServer(log *slog.Logger, h http.Handler) *server {

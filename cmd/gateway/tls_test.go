@@ -227,3 +227,72 @@ func TestAuthoritiesOfEtcdAreReadAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAuthorityThatIsTakenOutTakesItsCallersAlong: requests on connections that are open since before, and streams of every kind.
+func TestAnAuthorityThatIsTakenOutTakesItsCallersAlong(t *testing.T) {
+	t.Parallel()
+	server, old, fresh := newAuthority(t), newAuthority(t), newAuthority(t)
+	cert, key := server.issue(t, "server", 2)
+	clients := write(t, server.dir+"/clients.pem", string(content(t, old.file)))
+	file := write(t, server.dir+"/gateway.yaml", `
+auth: [{kind: mtls}]
+policy: [{when: {kind: mtls}, namespace: "{name}/", grants: [{verbs: [read, write, watch]}]}]
+`)
+	g := dev(t, "--config="+file, "--tls-cert="+cert, "--tls-key="+key, "--tls-client-ca="+clients)
+	config := func(pair tls.Certificate) *tls.Config {
+		return &tls.Config{RootCAs: server.pool, Certificates: []tls.Certificate{pair}}
+	}
+	oldPair, freshPair := old.pair(t, "app", 5), fresh.pair(t, "app", 6)
+	kept := &http.Client{Transport: &http.Transport{TLSClientConfig: config(oldPair), ForceAttemptHTTP2: true}}
+	sse := secureWatch(t, kept, g.api+"/v1/watch?key=k")
+	socket := secureSocket(t, config(oldPair), g.api+"/v1/watch?key=k")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.api+"/v3/watch", strings.NewReader(`{"create_request":{"key":"aw=="}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := kept.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	v3 := bufio.NewScanner(answer.Body)
+	if !scanTo(v3, `"created":true`) {
+		t.Fatalf("/v3/watch: got %q, %v", v3.Text(), v3.Err())
+	}
+
+	write(t, clients, string(content(t, old.file))+string(content(t, fresh.file)))
+	waitUntil(t, "the new authority is accepted", func() bool { return handshake(t, g, config(freshPair)) == nil })
+	if a := call(t, kept, http.MethodPut, g.api+"/v1/raw/k", "both"); a.status >= 300 || !scanTo(sse, "both") || !scanTo(v3, `"value":"Ym90aA=="`) {
+		t.Fatalf("with both authorities: got %d %s, %q and %q; want that everything goes on", a.status, a.body, sse.Text(), v3.Text())
+	}
+
+	began := time.Now()
+	write(t, clients, string(content(t, fresh.file)))
+	if !scanTo(sse, "auth_expired") {
+		t.Errorf("over SSE: got %q, %v; want auth_expired", sse.Text(), sse.Err())
+	}
+	if took := time.Since(began); took > generous*promised {
+		t.Errorf("the stream ends %v after its authority, want %v", took, promised)
+	}
+	if !scanTo(v3, "invalid auth token") {
+		t.Errorf("/v3/watch: got %q, %v; want that it ends", v3.Text(), v3.Err())
+	}
+	for {
+		_, m, err := socket.Read(t.Context())
+		if err != nil {
+			if websocket.CloseStatus(err) != 4401 {
+				t.Errorf("over the WebSocket: got %v, want 4401", err)
+			}
+			break
+		}
+		if text := string(m); strings.Contains(text, `"error"`) && !strings.Contains(text, "auth_expired") {
+			t.Errorf("over the WebSocket: got %s", m)
+		}
+	}
+	if a := call(t, kept, http.MethodGet, g.api+"/v1/raw/k", ""); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "auth_expired") {
+		t.Errorf("on the open connection: got %d %s, want 401 auth_expired", a.status, a.body)
+	}
+	if a := call(t, &http.Client{Transport: &http.Transport{TLSClientConfig: config(freshPair), DisableKeepAlives: true}}, http.MethodGet, g.api+"/v1/raw/k", ""); a.body != "both" {
+		t.Errorf("a client of the new authority: got %d %s", a.status, a.body)
+	}
+}

@@ -114,6 +114,8 @@ func fitRSA(key *rsa.PublicKey) error {
 		return fmt.Errorf("the RSA exponent %d proves nothing; use 65537", key.E)
 	case key.N.Bit(0) == 0:
 		return errors.New("the RSA modulus is even")
+	case isROCA(key.N):
+		return errors.New("the RSA key comes from a chip whose keys can be factored (ROCA, CVE-2017-15361); make a new one elsewhere")
 	}
 	return nil
 }

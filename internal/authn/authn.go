@@ -5,6 +5,7 @@ package authn
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net/netip"
 	"slices"
 	"strings"
@@ -42,6 +43,9 @@ type Principal struct {
 	Expires time.Time
 	// Digest is the SHA-256 of the credential; what is kept about a caller is kept under it. No two kinds share one.
 	Digest [32]byte
+	// Proof is what the credential was verified with, for Chain.Still: the fingerprint of a JWT's key, or a certificate and
+	// those between it and its authority, in DER.
+	Proof []byte
 	// User and Password are etcd credentials, to be shown upstream.
 	User, Password string
 	// Token is an etcd token that the caller brought, to be passed on untouched.
@@ -71,6 +75,14 @@ type Method interface {
 
 // runner is a method with something to keep up to date.
 type runner interface{ Run(ctx context.Context) }
+
+// voucher is a method whose trust can be withdrawn before a credential expires. vouches tells whether the principal is one that
+// it has let in, and if so whether it would again; an error is auth_expired.
+type voucher interface {
+	vouches(p *Principal) (mine bool, err error)
+	// trust is what it verifies credentials by, to be compared: another value means that some may not count any more.
+	trust() any
+}
 
 // decliner is a method that can say why credentials that may have been meant for it are not. The reason holds nothing of
 // them.
@@ -156,6 +168,46 @@ func (c *Chain) Challenges() []string {
 		}
 	}
 	return all
+}
+
+// Still tells whether the credential by which somebody is known would be taken again, but for its time: nil, or auth_expired. It
+// is for what lasts; Authenticate sees to it by itself.
+func (c *Chain) Still(p *Principal) error {
+	for _, m := range c.methods {
+		v, ok := m.(voucher)
+		if !ok && m.Kind() == p.Kind {
+			return nil
+		}
+		if !ok {
+			continue
+		}
+		if mine, err := v.vouches(p); mine {
+			return err
+		}
+	}
+	return expired("this gateway does not take such credentials any more", c.hint())
+}
+
+// Trusted is what credentials are verified by now, key sets and authorities. When a value in it is another than before, some
+// that were good may not be any more.
+func (c *Chain) Trusted() []any {
+	var all []any
+	for _, m := range c.methods {
+		if v, ok := m.(voucher); ok {
+			all = append(all, v.trust())
+		}
+	}
+	return all
+}
+
+// Authorities has certificates held against the authorities that count now, and not only against those of the moment when their
+// connection was made. It is called before the chain is used.
+func (c *Chain) Authorities(now func() *x509.CertPool) {
+	for _, m := range c.methods {
+		if m, ok := m.(*MTLS); ok {
+			m.authorities = now
+		}
+	}
 }
 
 // Adopt takes over the keys that a former chain has fetched from the same addresses, so that a configuration which is read

@@ -12,7 +12,7 @@ const (
 )
 
 // cache keeps who was found behind a credential, by the credential's digest; the one that was not used for longest goes first.
-// An entry counts until the credential expires, and as long as the keys that it was verified with are the present ones. Only
+// An entry counts until the credential expires, and as long as what it was verified with, keys or authorities, is the present one. Only
 // good credentials are kept, so nobody fills it who has none. It is safe for concurrent use.
 type cache struct {
 	maxEntries, maxBytes int
@@ -25,7 +25,7 @@ type cache struct {
 
 type cached struct {
 	principal      *Principal
-	keys           *KeySet
+	trust          any // a pointer
 	size           int
 	next, previous *cached
 }
@@ -36,15 +36,15 @@ func newCache() *cache {
 	return c
 }
 
-// get gives the principal of a credential that counts now with the present keys, or nil.
-func (c *cache) get(digest [32]byte, keys *KeySet, now time.Time) *Principal {
+// get gives the principal of a credential that counts now by what is trusted at present, or nil.
+func (c *cache) get(digest [32]byte, trust any, now time.Time) *Principal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[digest]
 	if e == nil {
 		return nil
 	}
-	if e.keys != keys || !now.Before(e.principal.Expires) {
+	if e.trust != trust || !now.Before(e.principal.Expires) {
 		c.drop(e)
 		return nil
 	}
@@ -53,14 +53,14 @@ func (c *cache) get(digest [32]byte, keys *KeySet, now time.Time) *Principal {
 	return e.principal
 }
 
-// put keeps a principal, which was verified with those keys by a credential of that many bytes.
-func (c *cache) put(p *Principal, keys *KeySet, size int) {
+// put keeps a principal, which was verified by what is trusted then, and had a credential of that many bytes.
+func (c *cache) put(p *Principal, trust any, size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if former := c.entries[p.Digest]; former != nil {
 		c.drop(former)
 	}
-	e := &cached{principal: p, keys: keys, size: size}
+	e := &cached{principal: p, trust: trust, size: size}
 	c.entries[p.Digest] = e
 	c.bytes += size
 	c.link(e)

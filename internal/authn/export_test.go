@@ -64,3 +64,31 @@ func (s *JWKSURL) Waiting() (now, most int) {
 
 // Thumbprint is the name that a public key gives itself.
 func Thumbprint(public crypto.PublicKey) string { return thumbprint(public) }
+
+// NamedSecret makes an HMAC key with a name.
+func NamedSecret(id, algorithmName string, secret []byte) (*Key, error) {
+	return newKey(id, algorithmName, secret)
+}
+
+// JWKS gives the keys of a JWK set.
+func JWKS(text []byte, algorithmNames []string) ([]*Key, error) {
+	keys, _, err := parseJWKS(text, algorithmNames)
+	return keys, err
+}
+
+// VerifyJWS checks a token's form, and its signature by one of the keys; what it says is not looked at.
+func VerifyJWS(text string, keys []*Key) error {
+	set, err := newKeySet(keys)
+	if err != nil {
+		return err
+	}
+	t, err := parseToken(text)
+	if err != nil {
+		return err
+	}
+	k, _, err := set.find(t.kid, t.algorithm)
+	if err != nil {
+		return err
+	}
+	return k.verify(t.signed, t.signature)
+}

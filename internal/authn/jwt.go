@@ -122,10 +122,24 @@ func (j *JWT) verify(ctx context.Context, text string, t *token, claims map[stri
 	}
 	p := &Principal{
 		Kind: KindJWT, Name: name, Issuer: j.rules.issuer, Claims: claims, Expires: expires, Digest: digestOf(text),
+		Proof: key.fingerprint[:],
 	}
 	j.known.put(p, keys, len(text))
 	return p, nil
 }
+
+// vouches for tokens of its issuer whose key is still the issuer's. Without any keys, nobody knows better yet.
+func (j *JWT) vouches(p *Principal) (mine bool, err error) {
+	if p.Kind != KindJWT || p.Issuer != j.rules.issuer {
+		return false, nil
+	}
+	if keys := j.keys.Keys(); keys != nil && !keys.has(p.Proof) {
+		err = expired("the issuer has taken back the key that the token was signed with", "get a new token from the issuer")
+	}
+	return true, err
+}
+
+func (j *JWT) trust() any { return j.keys.Keys() }
 
 // key finds the key of a token, looking for newer keys once.
 func (j *JWT) key(ctx context.Context, t *token) (*KeySet, *Key, error) {

@@ -1,10 +1,12 @@
 package authn
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 )
 
@@ -13,6 +15,8 @@ type Key struct {
 	id        string // kid; may be empty
 	algorithm algorithm
 	material  crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey, or []byte for HMAC
+	// fingerprint tells the key, its name and its algorithm from all others.
+	fingerprint [sha256.Size]byte
 }
 
 // newKey makes a key of parts that fit each other.
@@ -24,7 +28,17 @@ func newKey(id, algorithmName string, material crypto.PublicKey) (*Key, error) {
 	if fault := kidFault(id); id != "" && fault != "" {
 		return nil, fmt.Errorf("kid %s", fault)
 	}
-	return &Key{id, a, material}, a.fits(material)
+	if err := a.fits(material); err != nil {
+		return nil, err
+	}
+	encoded, ok := material.([]byte)
+	if !ok {
+		if encoded, err = x509.MarshalPKIXPublicKey(material); err != nil {
+			return nil, err
+		}
+	}
+	fingerprint := sha256.Sum256(fmt.Appendf(nil, "%s %q %x", a.name, id, encoded))
+	return &Key{id, a, material, fingerprint}, nil
 }
 
 // kidFault says why a text cannot be the name of a key. It is only ever the key of a map.
@@ -90,8 +104,11 @@ func (s *KeySet) same(other *KeySet) bool {
 	return other != nil && slices.EqualFunc(s.keys, other.keys, (*Key).same)
 }
 
-func (k *Key) same(other *Key) bool {
-	return k.id == other.id && k.algorithm.name == other.algorithm.name && reflect.DeepEqual(k.material, other.material)
+func (k *Key) same(other *Key) bool { return k.fingerprint == other.fingerprint }
+
+// has tells whether the key of that fingerprint is in the set.
+func (s *KeySet) has(fingerprint []byte) bool {
+	return slices.ContainsFunc(s.keys, func(k *Key) bool { return bytes.Equal(k.fingerprint[:], fingerprint) })
 }
 
 // kids names the keys, for the log.

@@ -23,6 +23,8 @@ const (
 type MTLS struct {
 	name  CertificateName
 	known *cache
+	// authorities are those that count now; nil: those that the listener had when it verified.
+	authorities func() *x509.CertPool
 }
 
 // NewMTLS makes the method; an empty name means the CN.
@@ -30,7 +32,7 @@ func NewMTLS(name CertificateName) *MTLS {
 	if name == "" {
 		name = NameCN
 	}
-	return &MTLS{name, newCache()}
+	return &MTLS{name: name, known: newCache()}
 }
 
 // Kind is KindMTLS.
@@ -40,7 +42,7 @@ func (*MTLS) Kind() Kind { return KindMTLS }
 func (*MTLS) Challenge() string { return "" }
 
 // Authenticate takes connections on which a certificate was shown. One that the listener has not verified is an error, as is
-// one that has expired since the connection was made.
+// one that has expired since the connection was made, or whose authority has been withdrawn since.
 func (m *MTLS) Authenticate(_ context.Context, c Credentials) (*Principal, error) {
 	if c.TLS == nil || len(c.TLS.PeerCertificates) == 0 {
 		return nil, nil //nolint:nilnil // the credentials are not of this method
@@ -51,20 +53,74 @@ func (m *MTLS) Authenticate(_ context.Context, c Credentials) (*Principal, error
 	leaf := c.TLS.VerifiedChains[0][0]
 	id := sha256.Sum256(leaf.Raw)
 	now := time.Now()
-	if p := m.known.get(id, nil, now); p != nil {
+	trust := m.trust()
+	if p := m.known.get(id, trust, now); p != nil {
 		return p, nil
+	}
+	chains, err := m.chains(c.TLS.VerifiedChains, now)
+	if err != nil {
+		return nil, err
 	}
 	name, err := m.owner(leaf)
 	if err != nil {
 		return nil, refuse("the client certificate's "+err.Error(), "use a certificate that names its owner where this gateway looks: "+string(m.name), nil)
 	}
-	expires := validUntil(c.TLS.VerifiedChains)
+	expires := validUntil(chains)
 	if !now.Before(expires) {
 		return nil, expired("the client certificate has expired", "connect again with a new one")
 	}
-	p := &Principal{Kind: KindMTLS, Name: name, Expires: expires, Digest: id}
-	m.known.put(p, nil, len(leaf.Raw))
+	p := &Principal{Kind: KindMTLS, Name: name, Expires: expires, Digest: id, Proof: proofOf(chains[0])}
+	m.known.put(p, trust, len(p.Proof))
 	return p, nil
+}
+
+func (m *MTLS) trust() any {
+	if m.authorities == nil {
+		return nil
+	}
+	return m.authorities()
+}
+
+// chains are the ways from a certificate to authorities that count now. The listener may have verified it by others, on a
+// connection that has been open since.
+func (m *MTLS) chains(verified [][]*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+	if m.authorities == nil {
+		return verified, nil
+	}
+	between := x509.NewCertPool()
+	for _, chain := range verified {
+		for _, certificate := range chain[1:] {
+			between.AddCert(certificate)
+		}
+	}
+	chains, err := verified[0][0].Verify(x509.VerifyOptions{
+		Roots: m.authorities(), Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return nil, expired("the client certificate has expired, or its authority is none of this gateway's any more", "connect again with a new one").Because(err)
+	}
+	return chains, nil
+}
+
+// vouches for certificates of authorities that count now.
+func (m *MTLS) vouches(p *Principal) (mine bool, err error) {
+	if p.Kind != KindMTLS {
+		return false, nil
+	}
+	chain, err := x509.ParseCertificates(p.Proof)
+	if err != nil || len(chain) == 0 {
+		return true, expired("the client certificate cannot be verified any more", "connect again")
+	}
+	_, err = m.chains([][]*x509.Certificate{chain}, time.Now())
+	return true, err
+}
+
+// proofOf is a certificate with its chain.
+func proofOf(chain []*x509.Certificate) (der []byte) {
+	for _, certificate := range chain {
+		der = append(der, certificate.Raw...)
+	}
+	return der
 }
 
 // owner reads the name of the certificate's owner.

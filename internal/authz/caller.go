@@ -23,9 +23,11 @@ type Caller struct {
 	usage  *Usage
 	client *etcdclient.Client
 	store  *Store
-	// tag marks the caller's leases; tagged is false for one who may see everybody's.
+	// tag marks the caller's leases; tagged is false for one who may see everybody's. owner is whom they belong to: the namespace,
+	// or the caller himself.
 	tag    leaseTag
 	tagged bool
+	owner  string
 	// user says whose user of etcd the caller's requests are made as.
 	user string
 	// until is when it must be decided anew.
@@ -40,11 +42,11 @@ func newCaller(p *authn.Principal, r *rule, client *etcdclient.Client) (*Caller,
 	c := &Caller{Principal: p, Namespace: namespace, Limits: r.Limits, grants: r.Grants, rights: r.rights, client: client}
 	switch {
 	case len(namespace) > 0:
-		c.tag, c.tagged = tagOf("namespace", string(namespace)), true
+		c.owner, c.tagged = "namespace\x00"+string(namespace), true
 	case !c.rights.cover(Write, nil, []byte("\x00")) || !c.rights.some(Admin):
 		// Ending a lease deletes its keys, wherever they are, the gateway's own too: who may not write everywhere has leases of
 		// his own.
-		c.tag, c.tagged = tagOf("caller", c.ID()), true
+		c.owner, c.tagged = "caller\x00"+c.ID(), true
 	}
 	c.store = newStore(c)
 	return c, nil

@@ -14,6 +14,8 @@ import (
 // Methods find out who is calling; *authn.Chain satisfies it.
 type Methods interface {
 	Authenticate(ctx context.Context, c authn.Credentials) (*authn.Principal, error)
+	// Still tells whether the credential of somebody who is known would be taken again; auth_expired if not.
+	Still(p *authn.Principal) error
 	// Kinds are the ways to be known, in the order in which they are tried.
 	Kinds() []authn.Kind
 	// Challenges are the values of WWW-Authenticate.
@@ -24,6 +26,7 @@ type Methods interface {
 // works. It is safe for concurrent use; make it with NewGate.
 type Gate struct {
 	client *etcdclient.Client
+	leases *leaseSecret
 
 	mu      sync.RWMutex
 	methods Methods
@@ -44,7 +47,10 @@ const mostKnown = 10_000
 
 // NewGate makes a gate before a client, whose identity is the gateway's own.
 func NewGate(client *etcdclient.Client, methods Methods, policy *Policy) *Gate {
-	return &Gate{client: client, methods: methods, policy: policy, known: make(map[callerKey]*Caller), usages: make(map[string]*Usage)}
+	return &Gate{
+		client: client, leases: newLeaseSecret(client), methods: methods, policy: policy,
+		known: make(map[callerKey]*Caller), usages: make(map[string]*Usage),
+	}
 }
 
 // Replace has everybody judged by other methods and another policy from now on. Those who are inside stay until they are
@@ -80,11 +86,22 @@ func (g *Gate) Admit(ctx context.Context, c authn.Credentials) (*Caller, error) 
 	if err != nil {
 		return nil, err
 	}
-	return g.Again(ctx, p)
+	return g.judge(ctx, p)
 }
 
-// Again judges somebody who is known by the policy as it is now. A credential whose time is over is not good any more.
+// Again judges somebody who is known by the policy as it is now. A credential whose time is over is not good any more, nor one
+// that was verified by what is not trusted any more.
 func (g *Gate) Again(ctx context.Context, p *authn.Principal) (*Caller, error) {
+	g.mu.RLock()
+	methods := g.methods
+	g.mu.RUnlock()
+	if err := methods.Still(p); err != nil {
+		return nil, err
+	}
+	return g.judge(ctx, p)
+}
+
+func (g *Gate) judge(ctx context.Context, p *authn.Principal) (*Caller, error) {
 	now := time.Now()
 	if !p.Expires.IsZero() && !now.Before(p.Expires) {
 		return nil, problem.New(problem.AuthExpired, "the credentials have expired")
@@ -142,6 +159,16 @@ func (g *Gate) decide(ctx context.Context, policy *Policy, p *authn.Principal) (
 	c, err := newCaller(p, r, client)
 	if err != nil {
 		return nil, err
+	}
+	if c.tagged {
+		secret, err := g.leases.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.tag = tagOf(secret, c.owner)
+		if until.IsZero() {
+			until = time.Now().Add(secretFor)
+		}
 	}
 	c.until, c.user, c.usage = until, user, g.usageOf(c)
 	return c, nil

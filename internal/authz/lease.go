@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -15,10 +16,11 @@ const (
 	randomBits = 23
 )
 
-// tagOf makes the tag of an owner.
-func tagOf(kind, owner string) leaseTag {
-	sum := sha256.Sum256([]byte(kind + "\x00" + owner))
-	return leaseTag(binary.BigEndian.Uint64(sum[:]) >> (64 - tagBits))
+// tagOf makes the tag of an owner, which nobody can foretell who does not know the secret.
+func tagOf(secret []byte, owner string) leaseTag {
+	mac := hmac.New(sha256.New, secret)
+	_, _ = mac.Write([]byte(owner)) // never fails (package hash)
+	return leaseTag(binary.BigEndian.Uint64(mac.Sum(nil)) >> (64 - tagBits))
 }
 
 // owns tells whether a lease has the tag.

@@ -51,9 +51,6 @@ func parseTemplate(text string) (t template, err error) {
 	}
 }
 
-// static tells whether everybody gets the same namespace.
-func (t *template) static() bool { return len(t.fields) == 0 }
-
 // fill makes the namespace of a caller.
 func (t *template) fill(p *authn.Principal) ([]byte, error) {
 	out := []byte(t.literals[0])

@@ -59,7 +59,6 @@ type rule struct {
 func NewPolicy(rules []Rule) (*Policy, error) {
 	p := &Policy{rules: make([]rule, 0, len(rules))}
 	var faults []error
-	tags := make(map[leaseTag]string)
 	for i := range rules {
 		r := &rules[i]
 		at := func(member string, err error) {
@@ -72,13 +71,6 @@ func NewPolicy(rules []Rule) (*Policy, error) {
 		r.check(at)
 		if i > 0 && rules[i-1].When.everybody() {
 			at("", fmt.Errorf("policy[%d] fits everybody, so this is never reached; put it before, or say there under when whom it is for", i-1))
-		}
-		if t.static() && r.Namespace != "" {
-			tag := tagOf("namespace", r.Namespace)
-			if other, taken := tags[tag]; taken && other != r.Namespace {
-				at(".namespace", fmt.Errorf("leases of %q and %q could not be told apart; rename one of them", r.Namespace, other))
-			}
-			tags[tag] = r.Namespace
 		}
 		p.rules = append(p.rules, rule{Rule: *r, index: i, namespace: t, rights: newRights(r.Grants)})
 	}

@@ -114,6 +114,34 @@ func (u *Usage) Hold(n int64) error {
 // Release gives them back.
 func (u *Usage) Release(n int64) { u.bytes.Add(-n) }
 
+// share is how many times what is free one caller may have of the gateway's own limits. Alone he gets seven eighths; several who
+// want all get as much as each other, and whoever has nothing yet finds room, however many they are.
+const share = 7
+
+// RequestsLeaveRoom refuses the request that was opened last when all callers together have total under way of at most most, and
+// this one has so many of them that others would find no room. A caller's first is never refused.
+func (u *Usage) RequestsLeaveRoom(total, most int64) error {
+	return leavesRoom("requests under way", u.requests.Load(), 1, total, most)
+}
+
+// StreamsLeaveRoom is RequestsLeaveRoom for connections that watch.
+func (u *Usage) StreamsLeaveRoom(total, most int64) error {
+	return leavesRoom("streams", u.streams.Load(), 1, total, most)
+}
+
+// BytesLeaveRoom is RequestsLeaveRoom for the bytes of bodies, of which the last has n.
+func (u *Usage) BytesLeaveRoom(n, total, most int64) error {
+	return leavesRoom("bytes of bodies under way", u.bytes.Load(), n, total, most)
+}
+
+func leavesRoom(what string, own, last, total, most int64) error {
+	if own <= last || own <= share*(most-total) {
+		return nil
+	}
+	return problem.New(problem.RateLimited, "the caller has so many %s that others would find no room", what).
+		WithRetryAfter(comeBack).WithOutcome(problem.NotApplied)
+}
+
 // open adds n unless that is more than most; 0 is no bound.
 func open(count *atomic.Int64, n, most int64, name string) error {
 	if now := count.Add(n); most > 0 && now > most {

@@ -41,7 +41,10 @@ func startTarget(t *testing.T) *target {
 		When: authz.When{Names: []string{"writer"}}, Grants: []authz.Grant{{Verbs: authz.Write | authz.Watch, Prefix: []byte("app/")}},
 	})
 	x := &target{gateway: startBehind(t, server, gate)}
-	var err error
+	_, err := x.epochs.Current(t.Context()) // the first watch would write it
+	if err != nil {
+		t.Fatal(err)
+	}
 	if x.etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}, Logger: zap.NewNop()}); err != nil {
 		t.Fatal(err)
 	}

@@ -11,9 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/etcdrest/etcdrest/internal/authz"
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
 // bidi serves a stream in both directions. etcd's own handler opens the stream, reads on in the background and forgets what
@@ -32,7 +29,7 @@ func (g *Gateway) bidi(k kind) runtime.HandlerFunc {
 		s.watches.alive = make(map[int64]struct{})
 		first, err := g.first(w, s)
 		if err == nil {
-			err = s.open(g, first)
+			err = s.open(g, first) //nolint:contextcheck // the exchange has its context
 		}
 		if err != nil {
 			g.fail(ctx, out, w, r, err)
@@ -98,7 +95,7 @@ type upstream interface {
 // open opens the stream to etcd and begins to send.
 func (s *exchange) open(g *Gateway, first proto.Message) error {
 	s.sent = make(chan struct{})
-	if s.kind.method == watchKind.method && (authz.From(s.ctx) != nil || !etcdclient.BringsToken(s.ctx)) {
+	if s.kind.method == watchKind.method {
 		return s.openWatches(g, first)
 	}
 	stream, err := g.client.NewStream(s.ctx, bothWays, s.kind.method)
@@ -110,8 +107,7 @@ func (s *exchange) open(g *Gateway, first proto.Message) error {
 	return nil
 }
 
-// openWatches opens a stream of watches under an identity whose tokens the gateway renews. The first one is begun before the answer, so that
-// it has a status when etcd is not there.
+// openWatches opens a stream of watches. The first one is begun before the answer, so that it has a status when etcd is not there.
 func (s *exchange) openWatches(g *Gateway, first proto.Message) error {
 	w := newWatchStream(s.ctx, g)
 	s.upstream, s.close = w, w.close

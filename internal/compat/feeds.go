@@ -13,10 +13,10 @@ import (
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
-// Feeds lets watches of one range share a watch of etcd, under the gateway's own identity; in the gateway it is the hub of the
-// native watches.
+// Feeds lets watches of one range share a watch of etcd, with those of the same identity and namespace; in the gateway it is the
+// hub of the native watches. The caller is in the context (authz.From); without one it is the gateway itself.
 type Feeds interface {
-	// Follow begins a watch of the range, which is as etcd takes it, from the revision start on, 0 for the next; it gives where
+	// Follow refuses a caller who may not watch the range, and begins a watch of the range, which is as etcd takes it, from the revision start on, 0 for the next; it gives where
 	// the store is. wake is called, and does not block, whenever Take may have something that it had not.
 	Follow(ctx context.Context, key, end []byte, start int64, prevKV bool, wake func()) (Feed, wire.Header, error)
 	// Header tells where the store is, by a linearizable read of the key.
@@ -33,11 +33,15 @@ type Feed interface {
 	Close()
 }
 
-// shareable tells whether a watch can be told from a feed exactly as etcd tells it. Feeds are the gateway's own, so that a caller with
-// rights of his own has no place in them. How often etcd notifies of progress, and how large its fragments are, is etcd's own setting;
-// what is refused is refused in etcd's own words.
+// shareable tells whether a watch can be told from a feed exactly as etcd tells it. How often etcd notifies of progress, and how large
+// its fragments are, is etcd's own setting; what is refused is refused in etcd's own words. Who brings a token of etcd's that nobody
+// here has looked at has a stream under it.
 func (g *Gateway) shareable(ctx context.Context, r *pb.WatchCreateRequest) bool {
-	if g.options.Feeds == nil || g.options.Gate != nil || authz.From(ctx) != nil || r.GetProgressNotify() || r.GetFragment() || r.GetStartRevision() < 0 {
+	if g.options.Feeds == nil || r.GetProgressNotify() || r.GetFragment() || r.GetStartRevision() < 0 {
+		return false
+	}
+	switch caller := authz.From(ctx); {
+	case caller != nil && (pass{caller}).watch(r) != nil, caller == nil && (g.options.Gate != nil || etcdclient.BringsToken(ctx)):
 		return false
 	}
 	if md, _ := metadata.FromOutgoingContext(ctx); len(md[rpctypes.MetadataRequireLeaderKey]) > 0 { // the caller wants to be told when there is no leader

@@ -39,13 +39,15 @@ type Options struct {
 // not its own: it stands behind a door that judges them.
 type Gateway struct {
 	client  grpc.ClientConnInterface
+	etcd    grpc.ClientConnInterface // the client itself, which judges nobody
 	options Options
 	mux     *runtime.ServeMux
 
 	// lasting has room for the calls that may last.
 	lasting chan struct{}
-	// guests are those whose calls last.
-	guests guests
+	// guests are those whose calls last, and watchmen their watches that etcd does not look after.
+	guests   guests
+	watchmen watchmen
 	// stopping ends when the gateway drains: calls that last end with it.
 	stopping context.Context //nolint:containedctx // the life of the gateway itself, not of a call
 	stop     context.CancelFunc
@@ -65,7 +67,7 @@ func New(client grpc.ClientConnInterface, o Options) (*Gateway, error) {
 	setDefault(&o.WriteTimeout, 30*time.Second)
 	setDefault(&o.PingInterval, 30*time.Second)
 	setDefault(&o.MaxStreams, 10_000)
-	g := &Gateway{client: plain{guarded{client, o.Gate != nil}}, options: o, lasting: make(chan struct{}, o.MaxStreams)}
+	g := &Gateway{client: plain{guarded{client, o.Gate != nil}}, etcd: client, options: o, lasting: make(chan struct{}, o.MaxStreams)}
 	g.guests.inside = make(map[*guest]struct{})
 	g.stopping, g.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the gateway ends by Drain, not with a caller
 	g.closed, g.cut = context.WithCancel(context.Background())    //nolint:forbidigo // as above

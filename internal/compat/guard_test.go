@@ -31,6 +31,8 @@ func (named) Authenticate(_ context.Context, c authn.Credentials) (*authn.Princi
 	return &authn.Principal{Kind: authn.KindJWT, Name: name, Digest: sha256.Sum256([]byte(name))}, nil
 }
 
+func (named) Still(*authn.Principal) error { return nil }
+
 func (named) Kinds() []authn.Kind  { return []authn.Kind{authn.KindJWT} }
 func (named) Challenges() []string { return []string{"Bearer"} }
 

@@ -43,6 +43,10 @@ func (g *Gateway) enter(ctx context.Context, end context.CancelCauseFunc) (leave
 	if err := caller.Usage().OpenStream(); err != nil {
 		return nil, limitError{problem.From(err)}
 	}
+	if err := caller.Usage().StreamsLeaveRoom(int64(len(g.lasting)), int64(cap(g.lasting))); err != nil {
+		caller.Usage().CloseStream()
+		return nil, limitError{problem.From(err)}
+	}
 	who := &guest{caller: caller, end: end}
 	stay := func() bool { return true }
 	if at := caller.Principal.Expires; !at.IsZero() {

@@ -309,3 +309,25 @@ func TestNamesThatMakeNoNamespaceAreNotLetIn(t *testing.T) {
 		}
 	}
 }
+
+// TestOneCallerLeavesRoomForOthersOnV3: an eighth of the streams that there may be.
+func TestOneCallerLeavesRoomForOthersOnV3(t *testing.T) {
+	t.Parallel()
+	const room, most = 16, 14
+	gate, _ := guard(t, named{})
+	g := startWith(t, embedetcd.StartForTest(t), compat.Options{MaxStreams: room}, setup{gate: gate})
+	for range most {
+		conn := dial(t, g.url, "/v3/watch", nil, by("greedy"))
+		say(t, conn, `{"create_request":{"key":"aw=="}}`)
+		hear(t, conn)
+	}
+	watch := `{"create_request":{"key":"aw=="}}`
+	if a := ask(t, g.url, post("/v3/watch", watch, by("greedy"))); a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") == "" {
+		t.Errorf("one stream too many: %d %v %s, want 429", a.status, a.header, a.body)
+	}
+	conn := dial(t, g.url, "/v3/watch", nil, by("other"))
+	say(t, conn, watch)
+	if got := hear(t, conn); !strings.Contains(got, `"created":true`) {
+		t.Errorf("another: got %s", got)
+	}
+}

@@ -35,7 +35,7 @@ func (s *watchStream) progress() error {
 	}
 	a := ask{owns: owns}
 	if len(feeds) > 0 {
-		header, err := s.gateway.options.Feeds.Header(s.ctx, firstKey(feeds[0].request))
+		header, err := s.gateway.options.Feeds.Header(s.asker(), firstKey(feeds[0].request))
 		if err != nil {
 			return s.outage(err) // who is not told may ask again
 		}

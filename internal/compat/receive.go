@@ -53,6 +53,9 @@ func (s *watchStream) next() (m *pb.WatchResponse, again bool, err error) {
 	if s.ctx.Err() != nil {
 		return nil, false, s.over()
 	}
+	if m = s.nextDenied(); m != nil {
+		return m, true, nil
+	}
 	w, failed := s.pop()
 	select {
 	case a := <-s.answers:

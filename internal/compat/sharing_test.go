@@ -86,12 +86,16 @@ type lineStream struct {
 }
 
 // open opens a stream by a client of its own, so that it can be left alone.
-func open(t testing.TB, method, url, body string) *lineStream {
+func open(t testing.TB, method, url, body string, headers ...string) *lineStream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
 	}
 	transport := &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, address)

@@ -15,10 +15,10 @@ import (
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
-// guarded gives a gateway whose etcd user may use p/, over an etcd whose tokens live for a second, and root's client.
-func guarded(t *testing.T) (*gateway, *clientv3.Client) {
+// guarded gives a gateway whose etcd user may use p/ and q/, over an etcd whose tokens live for so many seconds, and root's client.
+func guarded(t *testing.T, ttl uint) (*gateway, *clientv3.Client) {
 	t.Helper()
-	etcd := embedetcd.StartForTest(t, func(o *embedetcd.Options) { o.AuthTokenTTL = 1 })
+	etcd := embedetcd.StartForTest(t, func(o *embedetcd.Options) { o.AuthTokenTTL = ttl })
 	c, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.Endpoint()}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func expire(t *testing.T, etcd string) {
 // own, and as a further watch of a socket that is older than the token.
 func TestTheGatewaysTokenMayExpire(t *testing.T) {
 	t.Parallel()
-	g, root := guarded(t)
+	g, root := guarded(t, 1)
 	own := `,"fragment":true`
 	begun := []*lineStream{g.watch(t, g.url, "p/", "p0", ""), g.watch(t, g.url, "p/", "p0", own)}
 	socket := dial(t, g.url, "/v3/watch", nil)
@@ -120,7 +120,7 @@ func TestTheGatewaysTokenMayExpire(t *testing.T) {
 // A caller's own token is not renewed: what etcd says of it is passed on, and such a watch shares nothing.
 func TestACallersTokenExpires(t *testing.T) {
 	t.Parallel()
-	g, _ := guarded(t)
+	g, _ := guarded(t, 1)
 	token := tokenOf(t, ask(t, g.url, post("/v3/auth/authenticate", `{"name":"app","password":"app"}`)).body)
 	feeds := g.state(t)
 	watch := post("/v3/watch", createRequest("p/", "p0", ""), "Authorization: "+token)
@@ -151,7 +151,7 @@ func (g *gateway) state(t *testing.T) []byte {
 // A shared watch ends when the gateway's right is taken away, which etcd itself would not notice.
 func TestARightThatWasTakenAwayEndsASharedWatch(t *testing.T) {
 	t.Parallel()
-	g, root := guarded(t)
+	g, root := guarded(t, 1)
 	denied, allowed := g.watch(t, g.url, "p/", "p0", ""), g.watch(t, g.url, "q/", "q0", "")
 	for _, s := range []*lineStream{denied, allowed} {
 		s.wants(`"created":true`)

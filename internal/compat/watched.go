@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -146,13 +147,21 @@ const mostRenewals = 2
 
 // openOwn begins a watch on a stream of its own, and gives etcd's answer.
 func (g *Gateway) openOwn(ctx context.Context, r *pb.WatchCreateRequest, start int64) (*ownStream, *pb.WatchResponse, error) {
-	create := &pb.WatchCreateRequest{
+	return g.openOver(ctx, g.client, &pb.WatchCreateRequest{
 		Key: r.GetKey(), RangeEnd: r.GetRangeEnd(), StartRevision: start, ProgressNotify: r.GetProgressNotify(),
 		Filters: r.GetFilters(), PrevKv: r.GetPrevKv(), Fragment: r.GetFragment(),
+	})
+}
+
+// openOver is openOwn for a way to etcd.
+func (g *Gateway) openOver(ctx context.Context, c grpc.ClientConnInterface, create *pb.WatchCreateRequest) (*ownStream, *pb.WatchResponse, error) {
+	most := mostRenewals
+	if authz.From(ctx) == nil && etcdclient.BringsToken(ctx) { // nobody here can renew it
+		most = 0
 	}
 	for renewals := 0; ; renewals++ {
-		s, m, err := g.tryOwn(ctx, create)
-		if err != nil || !m.GetCanceled() || renewals == mostRenewals || !renewable(m.GetCancelReason()) {
+		s, m, err := tryOwn(ctx, c, create)
+		if err != nil || !m.GetCanceled() || renewals == most || !renewable(m.GetCancelReason()) {
 			return s, m, err
 		}
 		s.cancel() // the client has forgotten the token
@@ -165,14 +174,14 @@ func renewable(reason string) bool {
 	return name == "InvalidAuthToken" || name == "AuthOldRevision"
 }
 
-func (g *Gateway) tryOwn(ctx context.Context, create *pb.WatchCreateRequest) (_ *ownStream, _ *pb.WatchResponse, err error) {
+func tryOwn(ctx context.Context, c grpc.ClientConnInterface, create *pb.WatchCreateRequest) (_ *ownStream, _ *pb.WatchResponse, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
 			cancel()
 		}
 	}()
-	stream, err := g.client.NewStream(ctx, bothWays, watchKind.method)
+	stream, err := c.NewStream(ctx, bothWays, watchKind.method)
 	if err != nil {
 		return nil, nil, err
 	}

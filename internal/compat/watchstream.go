@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
@@ -29,7 +30,13 @@ type watchStream struct {
 	nextID  int64      // that etcd would draw
 	ready   []*watched // feeds that may have something
 	asks    []ask
+	denied  []denial // that are to be told
 	failed  error
+
+	// judgedAt is etcd's authentication revision that the watches on streams of their own were judged at. It is the watchman's.
+	judgedAt uint64
+	// leave has the watchman forget the stream; nil while it does not know it.
+	leave func()
 }
 
 // answer is a message, and the watch on a stream of its own that it comes from.
@@ -52,7 +59,16 @@ const (
 func newWatchStream(ctx context.Context, g *Gateway) *watchStream {
 	return &watchStream{
 		ctx: ctx, gateway: g, answers: make(chan answer, mostAnswers), kick: make(chan struct{}, 1), watches: make(map[int64]*watched),
+		judgedAt: g.watchmen.seen.Load(),
 	}
+}
+
+// asker is the context for feeds, which ask etcd as the caller's identity and not by what he showed here.
+func (s *watchStream) asker() context.Context {
+	if authz.From(s.ctx) == nil {
+		return s.ctx
+	}
+	return withoutCredentials(s.ctx)
 }
 
 // Header is what etcd's stream begins with.
@@ -66,8 +82,11 @@ func (*watchStream) CloseSend() error { return nil }
 // close lets go of everything. Nobody may send or receive any more.
 func (s *watchStream) close() {
 	s.mu.Lock()
-	watches := slices.Collect(maps.Values(s.watches))
+	watches, leave := slices.Collect(maps.Values(s.watches)), s.leave
 	s.mu.Unlock()
+	if leave != nil {
+		leave()
+	}
 	for _, w := range watches {
 		s.remove(w)
 	}
@@ -151,7 +170,7 @@ func (s *watchStream) create(r *pb.WatchCreateRequest) error {
 func (s *watchStream) begin(w *watched) (refused *pb.WatchResponse, err error) {
 	r := w.request
 	if s.gateway.shareable(s.ctx, r) {
-		feed, header, err := s.gateway.options.Feeds.Follow(s.ctx, firstKey(r), r.GetRangeEnd(), r.GetStartRevision(), r.GetPrevKv(), func() { s.wake(w) })
+		feed, header, err := s.gateway.options.Feeds.Follow(s.asker(), firstKey(r), r.GetRangeEnd(), r.GetStartRevision(), r.GetPrevKv(), func() { s.wake(w) })
 		if err == nil {
 			w.feed, w.began = feed, headerOf(header)
 			w.starts()
@@ -227,6 +246,7 @@ func (s *watchStream) start(w *watched) {
 		s.wake(w)
 		return
 	}
+	s.lookAfter()
 	s.work.Go(func() { s.relay(w, own) })
 }
 
@@ -262,7 +282,7 @@ func (s *watchStream) cancel(id int64) error {
 	}
 	header := w.began
 	if feeds := s.gateway.options.Feeds; feeds != nil {
-		if h, err := feeds.Header(s.ctx, firstKey(w.request)); err == nil {
+		if h, err := feeds.Header(s.asker(), firstKey(w.request)); err == nil {
 			header = headerOf(h)
 		}
 	}

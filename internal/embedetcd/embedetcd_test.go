@@ -14,19 +14,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// lumberjack, which etcd's logging links, starts one for the life of the process.
-		goleak.IgnoreTopFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
-		// A damaged database ends the goroutine that etcd's bootstrap waits for.
-		goleak.IgnoreTopFunction("go.etcd.io/etcd/server/v3/storage.OpenBackend"),
-	)
-}
 
 func start(t *testing.T, o embedetcd.Options) *embedetcd.Server {
 	t.Helper()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/loopback"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
@@ -156,15 +156,18 @@ func TestStatusMembersAndAlarms(t *testing.T) {
 func TestManyGoroutinesThroughRestartsOfEtcd(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	start := func(listen string) *embedetcd.Server {
+	listen, err := loopback.LastingAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func() *embedetcd.Server {
 		s, err := embedetcd.Start(within(t, 30*time.Second), embedetcd.Options{Dir: dir, Listen: listen, Fast: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	s := start("")
-	listen := strings.TrimPrefix(s.Endpoint(), "http://")
+	s := start()
 	c := ready(t, []string{s.Endpoint()})
 
 	ctx, cancel := context.WithCancel(within(t, 60*time.Second))
@@ -194,7 +197,7 @@ func TestManyGoroutinesThroughRestartsOfEtcd(t *testing.T) {
 			return len(acks) > 200
 		})
 		s.Close()
-		s = start(listen)
+		s = start()
 		if _, err := c.Range(within(t, 20*time.Second), &wire.RangeRequest{Key: []byte("k")}); err != nil {
 			t.Fatalf("a read after the restart: %v", err)
 		}

@@ -119,6 +119,38 @@ func TestMemberWithoutALeaderIsAskedBeforeASilentOne(t *testing.T) {
 	}
 }
 
+// TestAConnectionThatHangsIsLeftForAnotherToTheSameMember: the member answers, by another way, so that it is not its silence alone
+// that keeps calls away from the connection, to a proxy that is stuck, say.
+func TestAConnectionThatHangsIsLeftForAnotherToTheSameMember(t *testing.T) {
+	t.Parallel()
+	s := serve(t, &scripted{})
+	ice := freezer(t, s.endpoint)
+	c := ready(t, []string{ice.endpoint, s.endpoint}, quick, apart)
+	connected(t, c)
+	ice.freeze()
+	eventually(t, "the hanging connection is noticed", 20*time.Second, func() bool {
+		_, err := c.Put(within(t, 5*time.Second), &wire.PutRequest{Key: []byte("k")})
+		return err != nil && asError(t, err).Name == etcdclient.NameMemberSilent
+	})
+	eventually(t, "the member is back", 20*time.Second, func() bool { return gauge(t, c, "etcdrest_etcd_members_set_aside") == 0 })
+	for range 100 {
+		put(t, c, "k", "v")
+	}
+	ice.thaw()
+	eventually(t, "the connection is used again", 20*time.Second, func() bool {
+		var work sync.WaitGroup
+		for range 20 {
+			work.Go(func() { put(t, c, "k", "v") })
+		}
+		most := 0.
+		for range 20 {
+			most = max(most, gauge(t, c, "etcdrest_etcd_in_flight", "endpoint", ice.endpoint, "class", "unary"))
+		}
+		work.Wait()
+		return most > 0
+	})
+}
+
 // TestPromotedLearnerIsUsedFromThenOn: nothing but a question to the learner tells of its promotion.
 func TestPromotedLearnerIsUsedFromThenOn(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,7 @@ type conn struct {
 	used     atomic.Bool            // something was sent since the last check
 	stale    atomic.Bool            // what is known of the cluster is to be asked again
 	stranger atomic.Bool            // the member does not tell its status without a token
+	silent   atomic.Bool            // it did not answer; its member may have done so since by another connection
 	member   atomic.Pointer[member] // who is behind it; never nil
 	lastErr  atomic.Pointer[string] // why it is not up
 	kick     chan struct{}          // wakes the supervisor; capacity 1, never closed
@@ -156,8 +157,7 @@ const (
 
 // can says that the connection can take work and that its member is as well as that.
 func (c *conn) can(n need) bool {
-	m := c.member.Load()
-	return c.up.Load() && (n < needAnswers || !m.silent.Load()) && (n < needWell || !m.aside.Load())
+	return c.up.Load() && (n < needAnswers || !c.silent.Load()) && (n < needWell || !c.member.Load().aside.Load())
 }
 
 // usable says that the connection can take work, and well.
@@ -166,24 +166,16 @@ func (c *conn) usable() bool { return anyWork(c) && c.can(needWell) }
 // anyWork fits the connections that take the work of those who name no member: a learner gets none of it.
 func anyWork(c *conn) bool { return !c.member.Load().learner.Load() }
 
-// full says that the connection has as many calls under way as it may: one that is slow is not given more and more. Watches
-// and keepalives are bounded by those who open them.
+// full says that the connection's endpoint has as many calls under way as it may: one that is slow is not given more and more.
+// Watches and keepalives are bounded by those who open them.
 func (c *conn) full() bool {
-	most := 0
-	switch c.class {
-	case classUnary:
-		most = c.pool.config.MaxCalls / c.pool.config.UnaryConns
-	case classBulk:
-		most = c.pool.config.MaxCalls / c.pool.config.BulkConns
-	case classWatch, classLease, classes:
-		return false
-	}
-	return c.inFlight.Load() >= int64(max(most, 1))
+	return c.class.bounded() && c.endpoint.calls[c.class].Load() >= int64(c.pool.config.MaxCalls)
 }
 
 // begin counts a call or a stream, which is ended when the member falls silent.
 func (c *conn) begin(a *attempt) {
 	c.inFlight.Add(1)
+	c.endpoint.calls[c.class].Add(1)
 	c.used.Store(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,6 +187,7 @@ func (c *conn) end(a *attempt) {
 	delete(c.attempts, a)
 	c.mu.Unlock()
 	c.inFlight.Add(-1)
+	c.endpoint.calls[c.class].Add(-1)
 }
 
 // evict ends what is under way: a read goes elsewhere, the caller of a write that has left learns now rather than much

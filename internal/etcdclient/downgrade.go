@@ -41,7 +41,7 @@ func changesDowngrade(request any) (*pb.DowngradeRequest, bool) {
 // reads the version unchecked. To validate is safe, and both are asked of one member over one connection.
 func (c *Client) changeDowngrade(ctx context.Context, full string, r *pb.DowngradeRequest, answer any, opts []grpc.CallOption) error {
 	m := lookup(full, r)
-	on, failure := c.pool.pick(ctx, m, nil, c.fits)
+	on, failure := c.pool.pick(ctx, m, culprit{}, c.fits)
 	if failure != nil {
 		return failure
 	}

@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -27,6 +28,8 @@ type endpoint struct {
 	authority string
 	// tls is nil for plain text.
 	tls *tls.Config
+	// calls is the number of calls and streams under way, over all connections of a class.
+	calls [classes]atomic.Int64
 }
 
 // parseEndpoints reads the endpoints and reports every fault at once.

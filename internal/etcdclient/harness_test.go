@@ -11,7 +11,6 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -21,19 +20,9 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
+	"github.com/etcdrest/etcdrest/internal/loopback"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// etcd's lock and election services run on a client inside the server, which the server does not close.
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).recvKeepAliveLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).sendKeepAliveLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).deadlineLoop"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc.(*LeaseServer).LeaseKeepAlive"),
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc.(*LeaseServer).leaseKeepAlive"),
-	)
-}
 
 // connect makes a client for the length of the test; adjust changes its configuration.
 func connect(t testing.TB, endpoints []string, adjust ...func(*etcdclient.Config)) *etcdclient.Client {
@@ -132,9 +121,9 @@ type scripted struct {
 
 	puts, ranges, streams, authns, statuses, renewals, watches atomic.Int64
 
-	endpoint string
-	mu       sync.Mutex
-	server   *grpc.Server
+	address, endpoint string
+	mu                sync.Mutex
+	server            *grpc.Server
 }
 
 // serve starts the server for the length of the test.
@@ -146,17 +135,23 @@ func serve(t testing.TB, s *scripted) *scripted {
 	if s.leader.Load() == 0 {
 		s.leader.Store(s.id)
 	}
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("listen: %v", err)
+	var err error
+	if s.address, err = loopback.LastingAddress(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	s.endpoint = "http://" + l.Addr().String()
-	s.start(t, l)
+	s.endpoint = "http://" + s.address
+	s.start(t)
 	return s
 }
 
-func (s *scripted) start(t testing.TB, l net.Listener) {
+func (s *scripted) start(t testing.TB) {
 	t.Helper()
+	var l net.Listener
+	eventually(t, "the address is free", 20*time.Second, func() (free bool) { // another test may have looked whether it is
+		var err error
+		l, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.address)
+		return err == nil
+	})
 	g := grpc.NewServer()
 	s.Server = health.NewServer()
 	pb.RegisterKVServer(g, s)
@@ -179,17 +174,8 @@ func (s *scripted) start(t testing.TB, l net.Listener) {
 	})
 }
 
-// stop ends the server; restart brings it back at the same address.
+// stop ends the server; start brings it back at the same address.
 func (s *scripted) stop() { s.server.Stop() }
-
-func (s *scripted) restart(t testing.TB) {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.endpoint[len("http://"):])
-	if err != nil {
-		t.Fatalf("listen again: %v", err)
-	}
-	s.start(t, l)
-}
 
 func (s *scripted) version() string {
 	if s.says != "" {

@@ -31,7 +31,7 @@ type leaseStream struct {
 
 	// These are run's.
 	failures int     // in a row
-	avoid    *member // the one that failed last
+	avoid    culprit // where the last one ended
 }
 
 const (
@@ -189,7 +189,7 @@ func (s *leaseStream) serve(ctx context.Context) *Error {
 		return err
 	}
 	opened := time.Now()
-	s.avoid = inner.conn.member.Load()
+	s.avoid = culpritAt(inner.conn)
 	var writing sync.WaitGroup
 	idle := false
 	writing.Go(func() { idle = s.write(inner) })

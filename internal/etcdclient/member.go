@@ -13,9 +13,6 @@ type member struct {
 	id uint64
 	// aside says that the member gets no work while another can do it. A probe that succeeds ends it.
 	aside atomic.Bool
-	// silent says that it is aside because it does not answer: to ask it is worse than to ask one that is aside for another
-	// reason, a leader that it lacked, say.
-	silent atomic.Bool
 	// learner says that the member gets no work, but for what is about itself.
 	learner atomic.Bool
 	// streams is whether the member has RangeStream.
@@ -91,7 +88,4 @@ func (m *member) backOffLocked(now time.Time) {
 }
 
 // recover puts the member back to work; it reports whether it was aside.
-func (m *member) recover() bool {
-	m.silent.Store(false)
-	return m.aside.Swap(false)
-}
+func (m *member) recover() bool { return m.aside.Swap(false) }

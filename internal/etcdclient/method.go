@@ -18,6 +18,9 @@ const (
 	classes // their number
 )
 
+// bounded says that its calls count against MaxCalls.
+func (c class) bounded() bool { return c == classUnary || c == classBulk }
+
 func (c class) String() string { return [...]string{"unary", "bulk", "watch", "lease"}[c] }
 
 // method is what the client must know of an RPC.

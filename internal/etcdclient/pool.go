@@ -209,9 +209,6 @@ func (p *pool) setAside(m *member, c *conn, reason string) {
 	if p.leader.Load() == m.id {
 		p.leader.Store(0)
 	}
-	if reason == NameMemberSilent {
-		m.silent.Store(true)
-	}
 	if !m.fail(time.Now()) {
 		return
 	}
@@ -223,14 +220,12 @@ func (p *pool) setAside(m *member, c *conn, reason string) {
 	})
 }
 
-// evict ends what is under way at a silent member.
-func (p *pool) evict(m *member, c *conn) {
-	c.evict()
-	if m.id == 0 {
-		return
-	}
+// silenced takes the work from a member that did not answer, by c: from each of its connections, until that one has answered. They
+// need not all be silent, a proxy may hang on some, and only asking tells which.
+func (p *pool) silenced(m *member, c *conn) {
 	p.each(func(other *conn) {
-		if other != c && other.member.Load() == m {
+		if other == c || m.id != 0 && other.member.Load() == m {
+			other.silent.Store(true)
 			other.evict()
 		}
 	})
@@ -253,7 +248,7 @@ func (p *pool) lastError() string {
 
 // pick chooses the connection for a call, waiting for one within ctx and the dial time-out.
 // Without fits it is one that takes any work.
-func (p *pool) pick(ctx context.Context, m *method, avoid *member, fits func(*conn) bool) (*conn, *Error) {
+func (p *pool) pick(ctx context.Context, m *method, avoid culprit, fits func(*conn) bool) (*conn, *Error) {
 	if fits == nil {
 		fits = anyWork
 	}
@@ -267,7 +262,7 @@ func (p *pool) pick(ctx context.Context, m *method, avoid *member, fits func(*co
 	return p.await(ctx, m, avoid, fits)
 }
 
-func (p *pool) await(ctx context.Context, m *method, avoid *member, fits func(*conn) bool) (*conn, *Error) {
+func (p *pool) await(ctx context.Context, m *method, avoid culprit, fits func(*conn) bool) (*conn, *Error) {
 	for _, c := range p.conns[m.class] {
 		if fits(c) {
 			c.want()
@@ -296,19 +291,37 @@ func (p *pool) await(ctx context.Context, m *method, avoid *member, fits func(*c
 	}
 }
 
-// needs is what is asked of the connections that a call may take, one after the other until there is one: the first time
-// it avoids the member that has just failed.
-var needs = [...]need{needWell, needWell, needAnswers, needAny}
+// culprit is where a call has just failed: its next attempt goes to another member, or else by another connection, since one
+// that hangs (a proxy's, say) tells nothing of the others to the same member. The zero value is nowhere.
+type culprit struct {
+	conn   *conn
+	member *member
+}
+
+// culpritAt is that connection with the member that is behind it now: one that is lost has none.
+func culpritAt(c *conn) culprit { return culprit{conn: c, member: c.member.Load()} }
+
+// needs is what is asked of the connections that a call may take, one after the other until there is one.
+var needs = [...]struct {
+	need
+	otherMember, otherConn bool // than where the call has just failed
+}{
+	{need: needWell, otherMember: true},
+	{need: needWell, otherConn: true},
+	{need: needWell},
+	{need: needAnswers},
+	{need: needAny},
+}
 
 // choose gives the less loaded of two random connections of the class, the leader's weighing half where the leader
 // answers sooner; nil when there is none, and busy when those there are have as many calls under way as they may. Members
 // that are set aside are better than nobody, silent ones last.
-func (p *pool) choose(m *method, avoid *member, fits func(*conn) bool) (best *conn, busy bool) {
+func (p *pool) choose(m *method, avoid culprit, fits func(*conn) bool) (best *conn, busy bool) {
 	var room [16]*conn
 	candidates := room[:0]
-	for n, need := range needs {
+	for _, n := range needs {
 		for _, c := range p.conns[m.class] {
-			if !fits(c) || !c.can(need) || n == 0 && c.member.Load() == avoid {
+			if !fits(c) || !c.can(n.need) || n.otherMember && c.member.Load() == avoid.member || n.otherConn && c == avoid.conn {
 				continue
 			}
 			if c.full() {

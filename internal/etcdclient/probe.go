@@ -54,6 +54,12 @@ func (c *conn) inspect(ctx context.Context) bool {
 			c.reprobe(ctx, m)
 		}
 		return !m.aside.Load()
+	case c.silent.Load(): // its member has answered by another connection
+		if alive, _ := c.checkOnce(ctx); alive {
+			c.silent.Store(false)
+			c.pool.changed()
+		}
+		return !c.silent.Load()
 	case m.learner.Load(): // it may have been promoted, of which no answer tells
 		if m.probeDue(time.Now()) {
 			c.status(ctx)
@@ -82,6 +88,7 @@ func (c *conn) admit(ctx context.Context) bool {
 		}
 		return false
 	}
+	c.silent.Store(false)
 	c.up.Store(true)
 	if c.cc.GetState() != connectivity.Ready { // follow may have looked before
 		c.down("")
@@ -159,8 +166,7 @@ func (c *conn) reprobe(ctx context.Context, m *member) {
 	a := new(attempt)
 	s, err := c.askStatus(context.WithValue(ctx, attemptKey{}, a))
 	if err != nil && !a.replied.Load() && c.cc.GetState() == connectivity.Ready && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		m.silent.Store(true) // whatever it was set aside for
-		c.pool.evict(m, c)
+		c.pool.silenced(m, c) // whatever it was set aside for
 	}
 	if err != nil && (!a.replied.Load() || fromStatus(methodStatus, err, true, true, 0).follow == followAside) {
 		return
@@ -171,9 +177,15 @@ func (c *conn) reprobe(ctx context.Context, m *member) {
 	if alive, serving := c.healthy(ctx); !alive || !serving {
 		return
 	}
+	c.silent.Store(false)
 	if m.recover() {
 		c.pool.log.LogAttrs(ctx, slog.LevelInfo, "etcd member is back", slog.String("endpoint", c.endpoint.name))
 		c.pool.changed()
+		c.pool.each(func(other *conn) {
+			if other.silent.Load() {
+				other.wake()
+			}
+		})
 	}
 }
 
@@ -190,7 +202,7 @@ func (c *conn) check(ctx context.Context, m *member) {
 		}
 	}
 	c.pool.setAside(m, c, NameMemberSilent)
-	c.pool.evict(m, c)
+	c.pool.silenced(m, c)
 }
 
 func (c *conn) checkOnce(ctx context.Context) (alive, serving bool) {

@@ -63,7 +63,7 @@ func (c *Client) rangeStreamIn(ctx context.Context, r *wire.RangeRequest, prefix
 		return nil, errTooLargeToSend(m, size, c.pool.config.MaxSendBytes)
 	}
 	c.budget.deposit()
-	var avoid *member
+	var avoid culprit
 	renewed := false
 	for n := 1; ; n++ {
 		if !c.HasRangeStream() {
@@ -89,7 +89,7 @@ func (c *Client) rangeStreamIn(ctx context.Context, r *wire.RangeRequest, prefix
 }
 
 // startRangeStream opens the stream and reads its first piece. A stream that failed is given only to tell its member.
-func (c *Client) startRangeStream(ctx context.Context, request *frame, prefix []byte, avoid *member) (*RangeStream, *Error) {
+func (c *Client) startRangeStream(ctx context.Context, request *frame, prefix []byte, avoid culprit) (*RangeStream, *Error) {
 	fits := func(n *conn) bool { return mayStream(n) && anyWork(n) && (c.fits == nil || c.fits(n)) }
 	inner, e := c.open(ctx, rangeStreamDesc, methodRangeStream, avoid, fits, nil)
 	if e != nil {
@@ -117,12 +117,12 @@ func (c *Client) startRangeStream(ctx context.Context, request *frame, prefix []
 	return s, e
 }
 
-// from is the member behind a stream that failed.
-func (s *RangeStream) from() *member {
+// from is where a stream failed.
+func (s *RangeStream) from() culprit {
 	if s == nil {
-		return nil
+		return culprit{}
 	}
-	return s.stream.conn.member.Load()
+	return culpritAt(s.stream.conn)
 }
 
 // nameNoRangeStream marks a member that does not have the call, rather than refusing these arguments.

@@ -29,7 +29,7 @@ func TestAMemberThatComesBackAsAnotherReleaseIsLookedAtAnew(t *testing.T) {
 		}
 		s.stop()
 		s.says = next
-		s.restart(t)
+		s.start(t)
 		eventually(t, "the member is known as "+next, 20*time.Second, func() bool { return c.HasRangeStream() == has })
 	}
 }

@@ -45,7 +45,7 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 	}
 	c.budget.deposit()
 	var (
-		avoid   *member
+		avoid   culprit
 		renewed bool
 	)
 	who := c.identityOf(ctx)
@@ -77,7 +77,7 @@ func (c *Client) attempts(ctx context.Context, m *method, request, answer any, s
 			renewed = true
 			who.refused(t)
 		} else {
-			avoid = conn.member.Load()
+			avoid = culpritAt(conn)
 			if !c.backOff(ctx, n) {
 				return n, failure
 			}
@@ -283,10 +283,10 @@ func (c *Client) share(ctx context.Context, m *method) time.Duration {
 
 // choice says that more than one member could be asked, of those that would be.
 func (p *pool) choice(c class) bool {
-	for _, need := range needs {
+	for _, n := range needs {
 		var first *member
 		for _, conn := range p.conns[c] {
-			if !anyWork(conn) || !conn.can(need) {
+			if !anyWork(conn) || !conn.can(n.need) {
 				continue
 			}
 			m := conn.member.Load()

@@ -402,11 +402,12 @@ func TestServerThatRestartsIsFoundAgainSoon(t *testing.T) {
 	c := ready(t, []string{s.endpoint})
 	put(t, c, "k", "v")
 	s.stop()
+	eventually(t, "the connections are lost", 10*time.Second, func() bool { return gauge(t, c, "etcdrest_etcd_connections") == 0 })
 	_, err := c.Put(within(t, 100*time.Millisecond), &wire.PutRequest{Key: []byte("k")})
 	if err == nil {
 		t.Fatal("a put to a stopped server succeeded")
 	}
-	s.restart(t)
+	s.start(t)
 	started := time.Now()
 	put(t, c, "k", "v") // waits for the connection
 	if d := time.Since(started); d > 3*time.Second {

@@ -29,7 +29,7 @@ func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, full stri
 	} else if err := auditor.Ready(); err != nil {
 		return nil, errNotRecorded(m, err)
 	}
-	s, err := c.open(ctx, desc, m, nil, c.fits, opts)
+	s, err := c.open(ctx, desc, m, culprit{}, c.fits, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, full stri
 
 // open opens a stream on a connection that fits.
 func (c *Client) open(
-	ctx context.Context, desc *grpc.StreamDesc, m *method, avoid *member, fits func(*conn) bool, opts []grpc.CallOption,
+	ctx context.Context, desc *grpc.StreamDesc, m *method, avoid culprit, fits func(*conn) bool, opts []grpc.CallOption,
 ) (*stream, *Error) {
 	who := c.identityOf(ctx)
 	for n := 1; ; n++ {
@@ -63,7 +63,7 @@ func (c *Client) open(
 			return nil, err
 		}
 		c.metrics.retried(m, retryNotSent)
-		avoid = conn.member.Load()
+		avoid = culpritAt(conn)
 	}
 }
 

@@ -39,6 +39,7 @@ func TestWatchGoesOnElsewhereAtTheNextRevisionAfterEveryFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var starts [2]atomic.Int64
+			bothOpen := make(chan struct{})
 			play := func(s *script, _ int64) error {
 				md, _ := metadata.FromIncomingContext(s.Context())
 				if len(md.Get("hasleader")) != 1 {
@@ -48,6 +49,7 @@ func TestWatchGoesOnElsewhereAtTheNextRevisionAfterEveryFailure(t *testing.T) {
 				if c.GetStartRevision() == 3 {
 					starts[0].Add(1)
 					s.events(c.GetWatchId(), false, 3, 5)
+					<-bothOpen // the first watch has them connected
 					return failure
 				}
 				starts[1].Store(c.GetStartRevision())
@@ -57,6 +59,10 @@ func TestWatchGoesOnElsewhereAtTheNextRevisionAfterEveryFailure(t *testing.T) {
 			a, b := scripting(t, &scripted{id: 1}, play), scripting(t, &scripted{id: 2}, play)
 			c := ready(t, []string{a.endpoint, b.endpoint})
 			r, _ := watch(t, c, keyed("k", 3))
+			eventually(t, "there is a connection for watches to each", 10*time.Second, func() bool {
+				return gauge(t, c, "etcdrest_etcd_connections", "class", "watch") == 4
+			})
+			close(bothOpen)
 			r.untilReached(6)
 			if n := starts[1].Load(); n != 6 || starts[0].Load() != 1 {
 				t.Errorf("it went on from revision %d after %d streams from the start; want 6, and 1", n, starts[0].Load())
@@ -123,7 +129,7 @@ func TestWatchWithoutAnyMemberTellsAndGoesOnWhenOneComes(t *testing.T) {
 		p.accept()
 		return p.idle()
 	}
-	s.restart(t)
+	s.start(t)
 	r.untilCreated(1)
 }
 

@@ -38,7 +38,7 @@ type watchStream struct {
 	// These are run's.
 	failures int       // in a row
 	since    time.Time // when the present stream was opened
-	avoid    *member   // the one that failed last
+	avoid    culprit   // where the last one ended
 }
 
 const (
@@ -175,7 +175,7 @@ func (s *watchStream) serve(ctx context.Context) *Error {
 		return err
 	}
 	s.since = time.Now()
-	s.avoid = inner.conn.member.Load()
+	s.avoid = culpritAt(inner.conn)
 	var writing sync.WaitGroup
 	if s.opened(inner) {
 		writing.Go(func() { s.write(inner) })

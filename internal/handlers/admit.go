@@ -78,7 +78,7 @@ func (c *call) credentials() (authn.Credentials, error) {
 	}
 	if len(all) == 1 {
 		shown.Authorization = all[0]
-	} else if c.route.compat {
+	} else if c.route.compat && isUpgrade(c.r) {
 		shown.Authorization = authn.Offered(c.r.Header)
 	}
 	return shown, nil

@@ -2,9 +2,13 @@ package handlers_test
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,16 +32,24 @@ func (named) Authenticate(_ context.Context, c authn.Credentials) (*authn.Princi
 	return &authn.Principal{Kind: authn.KindJWT, Name: name, Claims: map[string]any{"org": name}, Digest: sha256.Sum256([]byte(name))}, nil
 }
 
+func (named) Still(*authn.Principal) error { return nil }
+
 func (named) Kinds() []authn.Kind { return []authn.Kind{authn.KindJWT, authn.KindEtcd} }
 
 func (named) Challenges() []string { return []string{`Basic realm="etcd"`, "Bearer"} }
 
-// startGuarded runs a gateway whose callers the policy judges. Whom no other rule fits is an operator when named op.
+// startGuarded runs a gateway whose callers the policy judges. Who is named op is an operator.
 func startGuarded(t *testing.T, rules ...authz.Rule) *gateway {
 	t.Helper()
-	policy, err := authz.NewPolicy(append(rules, authz.Rule{
+	return startGuardedBy(t, func(*handlers.Options) {}, rules...)
+}
+
+// startGuardedBy is startGuarded with other options.
+func startGuardedBy(t *testing.T, adjust func(*handlers.Options), rules ...authz.Rule) *gateway {
+	t.Helper()
+	policy, err := authz.NewPolicy(append([]authz.Rule{{
 		When: authz.When{Names: []string{"op"}}, Grants: []authz.Grant{{Verbs: authz.All}},
-	}))
+	}}, rules...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +59,7 @@ func startGuarded(t *testing.T, rules ...authz.Rule) *gateway {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	return startOn(t, etcd, func(o *handlers.Options) { o.Gate = authz.NewGate(client, named{}, policy) })
+	return startOn(t, etcd, func(o *handlers.Options) { o.Gate = authz.NewGate(client, named{}, policy) }, adjust)
 }
 
 // tenant grants everything but admin in a namespace of the caller's own.
@@ -136,6 +148,36 @@ func TestWhatHasNoNamespaceNeedsAdmin(t *testing.T) {
 	}
 	g.do(t, "GET", "/v1/cluster", "", as("op")).want(t, 200)
 	g.do(t, "GET", "/v1/users", "", as("op")).want(t, 200)
+}
+
+// TestLeasesAreNotForetold: who may choose his own name could choose one of 2^40 whose leases would be another's, if the ids were made
+// from what everybody knows.
+func TestLeasesAreNotForetold(t *testing.T) {
+	t.Parallel()
+	const namespace = "tenants/a/"
+	foretold := sha256.Sum256([]byte("namespace\x00" + namespace))
+	keyless := hmac.New(sha256.New, nil)
+	keyless.Write([]byte("namespace\x00" + namespace))
+	var tags []string
+	for range 2 {
+		g := startGuarded(t, tenant())
+		first, _ := g.do(t, "POST", "/v1/leases", `{"ttl":60}`, as("a")).want(t, 201).json(t)["id"].(string)
+		second, _ := g.do(t, "POST", "/v1/leases", `{"ttl":60}`, as("a")).want(t, 201).json(t)["id"].(string)
+		tag := func(id string) string {
+			n, err := strconv.ParseInt(id, 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%010x", n>>23)
+		}
+		if tag(first) != tag(second) || first == second {
+			t.Errorf("leases of one namespace: got %s and %s; want two with one tag", first, second)
+		}
+		tags = append(tags, tag(first))
+	}
+	if sum := fmt.Sprintf("%x", foretold[:5]); tags[0] == tags[1] || tags[0] == sum || tags[0] == fmt.Sprintf("%x", keyless.Sum(nil)[:5]) {
+		t.Errorf("two clusters have the tags %v for one namespace; want two that nobody can compute, such as %s", tags, sum)
+	}
 }
 
 func TestLeasesBelongToTheirNamespace(t *testing.T) {
@@ -351,6 +393,51 @@ func TestLimitsOfACaller(t *testing.T) {
 		g.do(t, "PUT", "/v1/kv/b", `{"value":"`+strings.Repeat("x", 500)+`"}`, as("bytes"))
 	}
 	g.do(t, "PUT", "/v1/kv/b", `{"value":"`+strings.Repeat("x", 500)+`"}`, as("bytes")).want(t, 200)
+}
+
+// TestOneCallerLeavesRoomForOthers: without any limits of his own, one who takes all that he can get leaves an eighth of the gateway's to
+// others, who are not refused.
+func TestOneCallerLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	const room = 16
+	g := startGuardedBy(t, func(o *handlers.Options) { o.MaxRequests = room }, authz.Rule{Grants: []authz.Grant{{Verbs: authz.All &^ authz.Admin}}})
+	ctx, leave := context.WithCancel(t.Context())
+	var greedy sync.WaitGroup
+	defer greedy.Wait()
+	defer leave()
+	for range 2 * room {
+		greedy.Go(func() { g.takeAPlace(ctx) })
+	}
+	a := g.until(t, 429, "/v1/kv/k", as("greedy"))
+	a.problem(t, 429, "rate_limited")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("it does not say when to come back")
+	}
+	for _, name := range []string{"b", "c", "d"} { // who can meet the greedy ones at the door
+		g.until(t, 404, "/v1/kv/"+name, as(name))
+	}
+	leave()
+	g.until(t, 404, "/v1/kv/absent", as("greedy"))
+}
+
+// takeAPlace waits for a key as greedy does: again and again, until ctx ends.
+func (g *gateway) takeAPlace(ctx context.Context) {
+	pause := time.NewTicker(50 * time.Millisecond)
+	defer pause.Stop()
+	for ctx.Err() == nil {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url+"/v1/kv/w?wait=60&after=0", http.NoBody)
+		if err != nil {
+			return
+		}
+		r.Header.Set("Authorization", "Bearer greedy")
+		if a, err := g.http.Do(r); err == nil {
+			_ = a.Body.Close()
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 func TestAFullGatewayRefusesAtOnce(t *testing.T) {

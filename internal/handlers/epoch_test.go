@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,30 +16,35 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
+	"github.com/etcdrest/etcdrest/internal/loopback"
 )
 
 const epochKey = "\x00etcdrest/epoch"
 
 // restartable is an etcd that can be stopped, have its folder replaced, and be started again at the same address.
 type restartable struct {
-	dir    string
-	server *embedetcd.Server
+	dir, address string
+	server       *embedetcd.Server
 }
 
 func startRestartable(t testing.TB) *restartable {
 	t.Helper()
 	r := &restartable{dir: t.TempDir()}
-	r.start(t, "")
+	var err error
+	if r.address, err = loopback.LastingAddress(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.start(t)
 	t.Cleanup(func() { r.server.Close() })
 	return r
 }
 
-func (r *restartable) start(t testing.TB, listen string) {
+func (r *restartable) start(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var err error
-	if r.server, err = embedetcd.Start(ctx, embedetcd.Options{Dir: r.dir, Listen: listen, Fast: true}); err != nil {
+	if r.server, err = embedetcd.Start(ctx, embedetcd.Options{Dir: r.dir, Listen: r.address, Fast: true}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -48,15 +52,11 @@ func (r *restartable) start(t testing.TB, listen string) {
 // restart stops etcd, does what is to be done while it is stopped, and starts it again.
 func (r *restartable) restart(t testing.TB, stopped func()) {
 	t.Helper()
-	u, err := url.Parse(r.server.Endpoint())
-	if err != nil {
-		t.Fatal(err)
-	}
 	r.server.Close()
 	if stopped != nil {
 		stopped()
 	}
-	r.start(t, u.Host)
+	r.start(t)
 }
 
 // data is the folder that etcd itself keeps.

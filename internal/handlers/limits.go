@@ -43,7 +43,7 @@ func (c *call) count() error {
 		return err
 	}
 	c.counted = true
-	return nil
+	return u.RequestsLeaveRoom(c.api.requests.Load(), c.api.options.MaxRequests)
 }
 
 // quota writes the RateLimit headers (draft-ietf-httpapi-ratelimit-headers).
@@ -103,7 +103,10 @@ func (c *call) hold(n int64) error {
 		}
 	}
 	c.held = n
-	return nil
+	if c.caller == nil {
+		return nil
+	}
+	return c.caller.Usage().BytesLeaveRoom(n, c.api.bytes.Load(), c.api.options.MaxBytes)
 }
 
 func within(count *atomic.Int64, n, most int64) bool {

@@ -23,6 +23,7 @@ func (a *API) serve(rt *route) http.HandlerFunc {
 		c.id = requestID(r.Header)
 		c.note() //nolint:contextcheck // a call carries its request, and so its context
 		c.boundBody()
+		c.standsAlone()
 		defer c.end()      //nolint:contextcheck // as above
 		err := a.handle(c) //nolint:contextcheck // as above
 		c.pace(err)        //nolint:contextcheck // as above
@@ -73,6 +74,15 @@ func (a *API) handle(c *call) error {
 func (c *call) boundBody() {
 	if c.r.ContentLength != 0 && c.r.Body != http.NoBody {
 		_ = http.NewResponseController(c.w).SetReadDeadline(c.started.Add(c.api.options.RequestTimeout)) // not every writer has deadlines (tests)
+	}
+}
+
+// standsAlone has the connection closed behind a request of which a proxy could think that it ends elsewhere: what comes next
+// could be a part of it, put there by its sender for others to pay. net/http takes chunks beside a Content-Length, and in HTTP/1.0,
+// and does not tell (RFC 9112, sections 6.1 and 11.2), so each body in chunks is meant, and each of HTTP/1.0.
+func (c *call) standsAlone() {
+	if c.r.ProtoMajor == 1 && c.r.ContentLength != 0 && (c.r.ContentLength < 0 || c.r.ProtoMinor == 0) {
+		set(c.w.Header(), "Connection", "close")
 	}
 }
 

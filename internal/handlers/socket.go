@@ -18,8 +18,12 @@ const (
 
 // isSocket tells whether the request asks for a WebSocket and offers the subprotocol.
 func isSocket(r *http.Request) bool {
-	upgrades := r.Method == http.MethodGet && lists(r.Header["Upgrade"], "websocket") && lists(r.Header["Connection"], "upgrade")
-	return upgrades && lists(r.Header["Sec-Websocket-Protocol"], subprotocol)
+	return isUpgrade(r) && lists(r.Header["Sec-Websocket-Protocol"], subprotocol)
+}
+
+// isUpgrade tells whether the request asks for a WebSocket.
+func isUpgrade(r *http.Request) bool {
+	return r.Method == http.MethodGet && lists(r.Header["Upgrade"], "websocket") && lists(r.Header["Connection"], "upgrade")
 }
 
 // lists tells whether a header's list has the entry, in any case.

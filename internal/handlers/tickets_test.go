@@ -249,6 +249,8 @@ func TestTicketsNeedAStateThatCanBeKept(t *testing.T) {
 	g := startTicketed(t, etcd, etcdclient.Config{Username: "gateway", Password: "gateway"})
 	a := g.do(t, "POST", "/v1/auth/tickets", `{"path":"/v1/watch"}`, as("a"))
 	a.problem(t, 501, "not_supported")
+	id, _ := g.do(t, "POST", "/v1/leases", `{"ttl":60}`, as("a")).want(t, 201).json(t)["id"].(string) // as good as can be
+	g.do(t, "GET", "/v1/leases/"+id, "", as("a")).want(t, 200)
 	if got := g.do(t, "GET", "/v1/auth/methods", "").want(t, 200).json(t)["tickets"]; got != false {
 		t.Errorf("tickets: %v, want false", got)
 	}

@@ -44,8 +44,10 @@ func (n named) Authenticate(ctx context.Context, c authn.Credentials) (*authn.Pr
 	return p, nil
 }
 
-func (named) Challenges() []string { return []string{"Bearer"} }
-func (named) Kinds() []authn.Kind  { return []authn.Kind{authn.KindJWT, authn.KindEtcd} }
+func (named) Challenges() []string         { return []string{"Bearer"} }
+func (named) Still(*authn.Principal) error { return nil }
+
+func (named) Kinds() []authn.Kind { return []authn.Kind{authn.KindJWT, authn.KindEtcd} }
 
 // until is a token of a's that expires then.
 func until(at time.Time) string { return fmt.Sprintf("a@%d", at.UnixMilli()) }
@@ -451,6 +453,32 @@ func TestACallersStreamsAndWatchesAreCounted(t *testing.T) {
 		a := g.get(t, "/v1/watch/poll?prefix=k&wait=0", as("a"))
 		return a.status == http.StatusOK
 	})
+}
+
+// TestOneCallerLeavesRoomForOthers: who opens as many streams as he gets, over any transport, leaves an eighth to others.
+func TestOneCallerLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	const room, most = 16, 14
+	g := start(t, judged(t, rule("a", "", authz.Watch), rule("b", "", authz.Watch)), func(s *setup) { s.options.MaxStreams = room })
+	for n := range most {
+		if n%2 == 0 {
+			g.lines(t, "prefix=k", as("a")).created()
+			continue
+		}
+		s := g.open(t)
+		s.send(`{"op":"auth","token":"a"}`)
+		s.kind("authenticated")
+	}
+	g.get(t, "/v1/watch?prefix=k", as("a"), "Accept: application/x-ndjson").problem(t, 429, "rate_limited")
+	stranger := g.open(t)
+	stranger.send(`{"op":"auth","token":"a"}`)
+	stranger.kind("authenticated")
+	stranger.refused("", "rate_limited")
+	stranger.closed(4429)
+	g.lines(t, "prefix=k", as("b")).created()
+	s := g.open(t)
+	s.send(`{"op":"auth","token":"b"}`)
+	s.kind("authenticated")
 }
 
 // TestAnotherIdentityAtEtcd: the policy gives a caller another user of etcd; his watches move to that one's feeds and miss

@@ -57,7 +57,11 @@ func (s *session) introduce(ctx context.Context, message []byte) {
 		s.expel(problem.New(problem.Unauthenticated, `the first message must say who you are: {"op":"auth","token":"…"}`))
 		return
 	}
-	if err := s.authenticate(ctx, o.token); err != nil {
+	err := s.authenticate(ctx, o.token)
+	if err == nil {
+		err = s.identity.leavesRoom(s.hub.inside(), s.hub.options.MaxStreams)
+	}
+	if err != nil {
 		s.expel(problem.From(err))
 		return
 	}

@@ -52,6 +52,16 @@ func (i *identity) countLocked(c *authz.Caller) error {
 	return nil
 }
 
+// leavesRoom refuses a connection that was let in when its caller has too many of all that there are.
+func (i *identity) leavesRoom(total, most int) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.usage == nil {
+		return nil
+	}
+	return i.usage.StreamsLeaveRoom(int64(total), int64(most))
+}
+
 // leave ends that.
 func (i *identity) leave() {
 	i.mu.Lock()

@@ -74,6 +74,10 @@ func (h *Hub) enroll(id uint64, s subscriber) error {
 	if err := s.whose().enter(s.end); err != nil {
 		return err
 	}
+	if err := s.whose().leavesRoom(len(h.streams)+1, h.options.MaxStreams); err != nil {
+		s.whose().leave()
+		return err
+	}
 	h.streams[id] = s
 	return nil
 }
@@ -88,6 +92,13 @@ func (h *Hub) leave(id uint64) {
 		s.whose().leave()
 		delete(h.streams, id)
 	}
+}
+
+// inside is how many connections watch.
+func (h *Hub) inside() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.streams)
 }
 
 func (h *Hub) subscribers() []subscriber {

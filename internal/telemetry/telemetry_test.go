@@ -11,12 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 
 	"github.com/etcdrest/etcdrest/internal/telemetry"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRequestsAreCountedByRouteMethodAndClass(t *testing.T) {
 	t.Parallel()

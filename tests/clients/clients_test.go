@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/etcdrest/etcdrest/internal/loopback"
+
 	"github.com/etcdrest/etcdrest/tests/harness"
 )
 
@@ -30,7 +32,7 @@ func TestPatroni(t *testing.T) {
 // --advertise-url it finds the gateway in their place.
 func TestPatroniFindsTheGateway(t *testing.T) {
 	t.Parallel()
-	address, err := harness.LastingAddress(t.Context())
+	address, err := loopback.LastingAddress(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

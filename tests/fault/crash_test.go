@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdrest/etcdrest/internal/loopback"
+
 	"github.com/etcdrest/etcdrest/tests/fault/subscribe"
 	"github.com/etcdrest/etcdrest/tests/fault/traffic"
 	"github.com/etcdrest/etcdrest/tests/harness"
@@ -20,7 +22,7 @@ func TestGatewaysMayCrash(t *testing.T) { //nolint:paralleltest // it measures
 	var gateways [2]*harness.Gateway
 	for i := range gateways {
 		var err error
-		if listen[i], err = harness.LastingAddress(t.Context()); err != nil {
+		if listen[i], err = loopback.LastingAddress(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		gateways[i] = startGateway(t, s, "--listen", listen[i])

@@ -3,10 +3,7 @@ package harness
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/etcdrest/etcdrest/internal/loopback"
 )
 
 // Cluster is etcd members that run as processes of their own, with etcd's default intervals.
@@ -270,11 +269,11 @@ func (m *Member) Restart(ctx context.Context) error {
 }
 
 func (p Programs) newMember(ctx context.Context, name, dir string) (*Member, error) {
-	client, err := LastingAddress(ctx)
+	client, err := loopback.LastingAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	peer, err := LastingAddress(ctx)
+	peer, err := loopback.LastingAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -314,20 +313,4 @@ func (m *Member) stopAtEnd(t testing.TB) {
 			t.Error(err)
 		}
 	})
-}
-
-// Ports below those that systems give to listeners on port 0 and to outgoing connections.
-const lowestPort, highestPort = 10_000, 30_000
-
-// LastingAddress finds a free port of this machine that stays free while its server is down: nobody gets it who did not ask for it by
-// number. (A port of the usual range may by then be the source port of the very client that tries to reach the member.)
-func LastingAddress(ctx context.Context) (string, error) {
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowestPort+rand.IntN(highestPort-lowestPort)))
-		if l, err := new(net.ListenConfig).Listen(ctx, "tcp", address); err == nil {
-			_ = l.Close()
-			return address, nil
-		}
-	}
-	return "", errors.New("find a free port: none of 100 is free")
 }

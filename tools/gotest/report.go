@@ -27,6 +27,8 @@ type report struct {
 	seeds                   map[testID]int
 	skips, empty            []string
 	passed, failed, skipped int
+	failures                []testID
+	final                   bool // something failed that a second attempt does not excuse
 }
 
 func newReport(out io.Writer) *report {
@@ -64,8 +66,19 @@ func (r *report) line(line string) {
 	case e.Test != "":
 		r.ended(e)
 	case e.Action == "fail":
+		r.final = r.final || !slices.ContainsFunc(r.failures, func(id testID) bool { return id.pkg == e.Package })
 		r.tellAll(e.Package)
 	}
+}
+
+// isFinal knows the words of the Go runtime, of its race detector and of the test framework for what is not a matter of time.
+func isFinal(text string) bool {
+	for _, s := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "runtime error: ", "found unexpected goroutines"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *report) output(id testID, text string) {
@@ -103,6 +116,9 @@ func (r *report) ended(e event) {
 		r.tell(id)
 	case "fail":
 		r.failed++
+		if !isSub {
+			r.failures = append(r.failures, id)
+		}
 		r.tell(id)
 	}
 }
@@ -138,9 +154,18 @@ func (r *report) tellAll(pkg string) {
 // tell prints what a test said, then forgets it.
 func (r *report) tell(id testID) {
 	if said := r.said[id]; said != nil {
+		r.final = r.final || isFinal(said.String())
 		fmt.Fprint(r.out, said.String())
 		delete(r.said, id)
 	}
+}
+
+// mayPassAlone gives the tests that failed, when that is all that went wrong.
+func (r *report) mayPassAlone() []testID {
+	if r.final || len(r.skips)+len(r.empty) > 0 {
+		return nil
+	}
+	return r.failures
 }
 
 // verdict prints the totals and says what go test lets pass.

@@ -11,6 +11,7 @@ func TestReport(t *testing.T) {
 	for _, test := range []struct {
 		name, events    string
 		prints, refuses string
+		again           string
 	}{
 		{
 			name: "a pass is one line",
@@ -25,6 +26,34 @@ func TestReport(t *testing.T) {
 				`{"Action":"output","Package":"p","Output":"-test.shuffle 7\n"}` + "\n" +
 				`{"Action":"output","Package":"p","Output":"FAIL\tp\t0.1s\n"}` + "\n" + `{"Action":"fail","Package":"p"}` + "\n",
 			prints: "    a_test.go:1: got 1, want 2\nFAIL\tp\t0.1s\n-test.shuffle 7\n0 passed, 1 failed, 0 skipped\n",
+			again:  "TestA",
+		},
+		{
+			name: "of a failed part the whole test is run again",
+			events: `{"Action":"fail","Package":"p","Test":"TestA/part"}` + "\n" + `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n" +
+				`{"Action":"fail","Package":"p"}` + "\n",
+			prints: "0 passed, 2 failed, 0 skipped\n",
+			again:  "TestA",
+		},
+		{
+			name: "a data race has no second attempt",
+			events: `{"Action":"output","Package":"p","Test":"TestA","Output":"WARNING: DATA RACE\n"}` + "\n" +
+				`{"Action":"fail","Package":"p","Test":"TestA"}` + "\n" + `{"Action":"fail","Package":"p"}` + "\n",
+			prints: "WARNING: DATA RACE\n0 passed, 1 failed, 0 skipped\n",
+		},
+		{
+			name: "what a test that passed wrote does not matter",
+			events: `{"Action":"output","Package":"p","Test":"TestB","Output":"panic: as it should\n"}` + "\n" +
+				`{"Action":"pass","Package":"p","Test":"TestB"}` + "\n" + `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n" +
+				`{"Action":"fail","Package":"p"}` + "\n",
+			prints: "1 passed, 1 failed, 0 skipped\n",
+			again:  "TestA",
+		},
+		{
+			name: "nor has a package that fails by itself, for a leak or what does not build, beside a test of another",
+			events: `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n" + `{"Action":"fail","Package":"p"}` + "\n" +
+				`{"Action":"fail","Package":"q"}` + "\n",
+			prints: "0 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "a test cut off by the end of its process is not forgotten",
@@ -103,6 +132,13 @@ func TestReport(t *testing.T) {
 			refused := ""
 			if err := r.verdict(); err != nil {
 				refused = err.Error()
+			}
+			again := ""
+			for _, id := range r.mayPassAlone() {
+				again += id.name
+			}
+			if again != test.again {
+				t.Errorf("to be run again: %q, want %q", again, test.again)
 			}
 			if out.String() != test.prints {
 				t.Errorf("printed\n%q\nwant\n%q", out.String(), test.prints)

@@ -1,0 +1,9 @@
+package loopback_test
+
+import (
+	"testing"
+
+	"github.com/etcdrest/etcdrest/internal/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
