@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"net"
@@ -166,6 +167,34 @@ func TestEveryOptionActs(t *testing.T) {
 				t.Errorf("stopped with %v and %d spans, want the one that its caller samples", err, len(o.named("GET /livez")))
 			}
 			wantUsage(t, []string{"dev", "--trace-ratio=2"}, `"2" is not a number from 0 to 1`)
+		},
+		"trace-parent": func(t *testing.T) {
+			const caller = "11111111111111111111111111111111"
+			for _, c := range []struct {
+				parent string
+				links  int
+				trace  string
+			}{{"follow", 0, caller}, {"link", 1, ""}, {"ignore", 0, ""}} {
+				for _, ratio := range []string{"0", "1"} {
+					o := newOTLP(t)
+					g := dev(t, "--otlp-endpoint="+o.url, "--trace-ratio="+ratio, "--trace-parent="+c.parent)
+					call(t, nil, http.MethodGet, g.api+"/livez", "", "Traceparent", "00-"+caller+"-2222222222222222-01")
+					if err := g.stop(); err != nil {
+						t.Error(err)
+					}
+					spans := o.named("GET /livez")
+					if want := c.parent == "follow" || ratio == "1"; (len(spans) == 1) != want {
+						t.Errorf("%s with the ratio %s: got %d spans; want one: %v", c.parent, ratio, len(spans), want)
+					}
+					for _, s := range spans {
+						if hex.EncodeToString(s.GetTraceId()) == caller != (c.trace == caller) || len(s.GetLinks()) != c.links ||
+							c.links > 0 && hex.EncodeToString(s.GetLinks()[0].GetTraceId()) != caller {
+							t.Errorf("%s: got %v", c.parent, s)
+						}
+					}
+				}
+			}
+			wantUsage(t, []string{"dev", "--trace-parent=both"}, `"both"`)
 		},
 		"endpoints": func(t *testing.T) {
 			etcd := embedetcd.StartForTest(t)
