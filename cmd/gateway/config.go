@@ -54,6 +54,7 @@ type Config struct {
 	MaxStreams          int64
 
 	ShutdownGrace time.Duration
+	IdleTimeout   time.Duration
 
 	DataDir    string
 	EtcdListen string
@@ -96,6 +97,7 @@ func defaultConfig() Config {
 
 		RequestTimeout: 30 * time.Second,
 		ShutdownGrace:  25 * time.Second,
+		IdleTimeout:    2 * time.Minute,
 		DataDir:        "./etcdrest-data",
 		EtcdListen:     "127.0.0.1:0",
 		Token:          tokenConfig{TTL: time.Hour},

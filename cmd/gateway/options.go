@@ -202,6 +202,11 @@ func groups() []group {
 				at:    func(c *Config) setting { return seconds{&c.RequestTimeout, time.Second, maxTimeout} },
 			},
 			{
+				name: "idle-timeout", commands: gatewayCommands(), placeholder: "SECONDS",
+				about: "Time that a connection may be kept without a request: longer than a proxy in front keeps it, or the proxy sends into one that is just being closed.",
+				at:    func(c *Config) setting { return seconds{&c.IdleTimeout, time.Second, time.Hour} },
+			},
+			{
 				name: "shutdown-grace", commands: gatewayCommands(), placeholder: "SECONDS",
 				about: "Time that requests have to finish when the gateway is told to stop; then they are cut.",
 				at:    func(c *Config) setting { return seconds{&c.ShutdownGrace, 0, time.Hour} },

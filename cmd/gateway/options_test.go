@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -211,6 +212,22 @@ func TestEveryOptionActs(t *testing.T) {
 		"request-timeout": func(t *testing.T) {
 			g := start(t, "serve", "--endpoints="+silentServer(t), "--dial-timeout=60", "--request-timeout=1")
 			wantQuick(t, g, http.StatusGatewayTimeout)
+		},
+		"idle-timeout": func(t *testing.T) {
+			g := dev(t, "--idle-timeout=1")
+			c, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(g.api, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			answer, err := io.ReadAll(c)
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+				t.Errorf("got %.40q, then %v; want an answer, and the connection closed", answer, err)
+			}
 		},
 		"shutdown-grace": func(t *testing.T) {
 			g := start(t, "serve", "--endpoints="+silentServer(t), "--dial-timeout=60", "--request-timeout=60", "--shutdown-grace=1")
