@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"github.com/etcdrest/etcdrest/internal/telemetry"
+)
 
 // Config is everything that can be configured. Its fields are filled from the table of options (options.go), where each
 // is documented. It holds no secret, only the names of files that hold one, so it can be printed as it is.
@@ -34,6 +38,7 @@ type Config struct {
 	AuditFailure string
 	OTLPEndpoint string
 	TraceRatio   float64
+	TraceParent  string
 
 	MaxBodyBytes     int64
 	MaxValueBytes    int64
@@ -49,6 +54,7 @@ type Config struct {
 	MaxStreams          int64
 
 	ShutdownGrace time.Duration
+	IdleTimeout   time.Duration
 
 	DataDir    string
 	EtcdListen string
@@ -76,6 +82,7 @@ func defaultConfig() Config {
 		AccessLog:        "off",
 		AuditFailure:     "refuse",
 		TraceRatio:       1,
+		TraceParent:      string(telemetry.FollowParent),
 		MaxBodyBytes:     12 << 20,
 		MaxValueBytes:    2 << 20,
 		MaxConnections:   16_384,
@@ -90,6 +97,7 @@ func defaultConfig() Config {
 
 		RequestTimeout: 30 * time.Second,
 		ShutdownGrace:  25 * time.Second,
+		IdleTimeout:    2 * time.Minute,
 		DataDir:        "./etcdrest-data",
 		EtcdListen:     "127.0.0.1:0",
 		Token:          tokenConfig{TTL: time.Hour},

@@ -61,7 +61,7 @@ func (l *logs) open(ctx context.Context, c Config, p process) error {
 	}
 	var err error
 	l.Traces, err = telemetry.NewTracing(ctx, telemetry.TracingOptions{
-		Endpoint: endpoint, Ratio: c.TraceRatio, Version: readBuild().version, Logger: l.log,
+		Endpoint: endpoint, Ratio: c.TraceRatio, Parent: telemetry.Parent(c.TraceParent), Version: readBuild().version, Logger: l.log,
 	})
 	return err
 }

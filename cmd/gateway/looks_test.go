@@ -78,6 +78,21 @@ func TestTheAuditLogTellsWhereOverwrittenKeysStood(t *testing.T) {
 			}
 		}
 	}
+	for _, id := range []string{"once", "again"} { // the record of an Idempotency-Key is in the same transaction
+		do := func(g *running) answer {
+			return call(t, nil, http.MethodPut, g.api+"/v1/kv/a", `{"value":"once"}`, "X-Request-Id", id, "Idempotency-Key", "k")
+		}
+		if got, want := do(recorded), do(plain); got.status != want.status || got.body != want.body || got.header.Get("Idempotency-Replayed") != want.header.Get("Idempotency-Replayed") {
+			t.Errorf("%s: recorded: %d %s\n plain: %d %s", id, got.status, got.body, want.status, want.body)
+		}
+	}
+	for _, line := range of(auditLines(t, file), "once") {
+		for _, op := range line.Ops {
+			if op.Before == nil || op.Key == "a" && *op.Before == 0 {
+				t.Errorf("with an Idempotency-Key: got %+v, want where %q stood", line, op.Key)
+			}
+		}
+	}
 	check := func(id, key string, want int64) {
 		t.Helper()
 		for _, line := range of(auditLines(t, file), id) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
+	"github.com/etcdrest/etcdrest/internal/telemetry"
 )
 
 // option is one thing that can be configured. Flags, variables, keys of the file, help and the reference all come from
@@ -201,6 +202,11 @@ func groups() []group {
 				at:    func(c *Config) setting { return seconds{&c.RequestTimeout, time.Second, maxTimeout} },
 			},
 			{
+				name: "idle-timeout", commands: gatewayCommands(), placeholder: "SECONDS",
+				about: "Time that a connection may be kept without a request: longer than a proxy in front keeps it, or the proxy sends into one that is just being closed.",
+				at:    func(c *Config) setting { return seconds{&c.IdleTimeout, time.Second, time.Hour} },
+			},
+			{
 				name: "shutdown-grace", commands: gatewayCommands(), placeholder: "SECONDS",
 				about: "Time that requests have to finish when the gateway is told to stop; then they are cut.",
 				at:    func(c *Config) setting { return seconds{&c.ShutdownGrace, 0, time.Hour} },
@@ -245,8 +251,14 @@ func groups() []group {
 			},
 			{
 				name: "trace-ratio", commands: gatewayCommands(), placeholder: "0…1",
-				about: "Share of the traces that begin at this gateway which are sent. For a request that brings a traceparent, that decides.",
+				about: "Share of the traces that begin at this gateway which are sent. For a request that brings a traceparent, that decides, unless --trace-parent says otherwise.",
 				at:    func(c *Config) setting { return fraction{&c.TraceRatio} },
+			},
+			{
+				name: "trace-parent", commands: gatewayCommands(), placeholder: "follow|link|ignore",
+				about: "What a caller's traceparent counts for: the request is part of his trace, which decides whether it is sent; or it begins a trace of its own, for which " +
+					"--trace-ratio decides, linked with his; or nothing. Where anybody may call, follow lets anybody have every request traced.",
+				at: func(c *Config) setting { return choice{&c.TraceParent, telemetry.Parents()} },
 			},
 		}},
 		{"Only dev", []option{

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -167,6 +169,34 @@ func TestEveryOptionActs(t *testing.T) {
 			}
 			wantUsage(t, []string{"dev", "--trace-ratio=2"}, `"2" is not a number from 0 to 1`)
 		},
+		"trace-parent": func(t *testing.T) {
+			const caller = "11111111111111111111111111111111"
+			for _, c := range []struct {
+				parent string
+				links  int
+				trace  string
+			}{{"follow", 0, caller}, {"link", 1, ""}, {"ignore", 0, ""}} {
+				for _, ratio := range []string{"0", "1"} {
+					o := newOTLP(t)
+					g := dev(t, "--otlp-endpoint="+o.url, "--trace-ratio="+ratio, "--trace-parent="+c.parent)
+					call(t, nil, http.MethodGet, g.api+"/livez", "", "Traceparent", "00-"+caller+"-2222222222222222-01")
+					if err := g.stop(); err != nil {
+						t.Error(err)
+					}
+					spans := o.named("GET /livez")
+					if want := c.parent == "follow" || ratio == "1"; (len(spans) == 1) != want {
+						t.Errorf("%s with the ratio %s: got %d spans; want one: %v", c.parent, ratio, len(spans), want)
+					}
+					for _, s := range spans {
+						if hex.EncodeToString(s.GetTraceId()) == caller != (c.trace == caller) || len(s.GetLinks()) != c.links ||
+							c.links > 0 && hex.EncodeToString(s.GetLinks()[0].GetTraceId()) != caller {
+							t.Errorf("%s: got %v", c.parent, s)
+						}
+					}
+				}
+			}
+			wantUsage(t, []string{"dev", "--trace-parent=both"}, `"both"`)
+		},
 		"endpoints": func(t *testing.T) {
 			etcd := embedetcd.StartForTest(t)
 			putDirectly(t, etcd, "k", "from etcd")
@@ -182,6 +212,22 @@ func TestEveryOptionActs(t *testing.T) {
 		"request-timeout": func(t *testing.T) {
 			g := start(t, "serve", "--endpoints="+silentServer(t), "--dial-timeout=60", "--request-timeout=1")
 			wantQuick(t, g, http.StatusGatewayTimeout)
+		},
+		"idle-timeout": func(t *testing.T) {
+			g := dev(t, "--idle-timeout=1")
+			c, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(g.api, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			answer, err := io.ReadAll(c)
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+				t.Errorf("got %.40q, then %v; want an answer, and the connection closed", answer, err)
+			}
 		},
 		"shutdown-grace": func(t *testing.T) {
 			g := start(t, "serve", "--endpoints="+silentServer(t), "--dial-timeout=60", "--request-timeout=60", "--shutdown-grace=1")

@@ -150,7 +150,7 @@ func serve(ctx context.Context, c Config, p process, start func(context.Context,
 		return err
 	}
 
-	apiServer := newAPIServer(tlsConfig, log, requests.InFlight(api))
+	apiServer := newAPIServer(tlsConfig, c.IdleTimeout, log, requests.InFlight(api))
 	apiServer.start(ctx, limited(apiListener, c.MaxConnections, refusalOf(c)))
 	defer apiServer.cut()
 	adminEnded := make(<-chan error)

@@ -25,20 +25,19 @@ type server struct {
 // a deadline of its own.
 const (
 	headerTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 128 << 10        // of 128 key= parameters, say
 	maxStreams     = 250              // at once on one HTTP/2 connection
 	writeTimeout   = 30 * time.Second // for a byte to leave on an HTTP/2 connection
 )
 
 // newAPIServer serves HTTP/1.1 and HTTP/2, the latter over TLS or, for clients that know beforehand, without.
-func newAPIServer(config *tls.Config, log *slog.Logger, h http.Handler) *server {
+func newAPIServer(config *tls.Config, idle time.Duration, log *slog.Logger, h http.Handler) *server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s := newServer(log, h)
-	s.http.TLSConfig, s.http.Protocols = config, protocols
+	s.http.TLSConfig, s.http.Protocols, s.http.IdleTimeout = config, protocols, idle
 	s.http.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: writeTimeout}
 	return s
 }
@@ -46,7 +45,7 @@ func newAPIServer(config *tls.Config, log *slog.Logger, h http.Handler) *server 
 func newServer(log *slog.Logger, h http.Handler) *server {
 	return &server{
 		http: &http.Server{
-			Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+			Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly what clients do wrong in a handshake
 		},
 		ended: make(chan error, 1),

@@ -24,18 +24,39 @@ import (
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	parent   Parent
 }
 
 // TracingOptions say where spans go, and how many.
 type TracingOptions struct {
 	// Endpoint is the URL that spans are posted to as protobuf (OTLP over HTTP).
 	Endpoint string
-	// Ratio is the share of traces, of those that begin here, that are kept. A caller's traceparent decides for its own.
+	// Ratio is the share of traces, of those that begin here, that are kept.
 	Ratio float64
+	// Parent says what a caller's traceparent counts for; empty is FollowParent.
+	Parent Parent
 	// Version is that of the gateway.
 	Version string
 	// Logger takes what is wrong with sending.
 	Logger *slog.Logger
+}
+
+// Parent is what a caller's traceparent counts for.
+type Parent string
+
+// What it can count for.
+const (
+	// FollowParent makes a request part of the caller's trace, which decides whether it is kept.
+	FollowParent Parent = "follow"
+	// LinkParent has each request begin a trace of its own, linked with the caller's.
+	LinkParent Parent = "link"
+	// IgnoreParent does not look at it.
+	IgnoreParent Parent = "ignore"
+)
+
+// Parents are all of them.
+func Parents() []string {
+	return []string{string(FollowParent), string(LinkParent), string(IgnoreParent)}
 }
 
 // NewTracing makes it. Nothing is connected to until there is a span. What the OTEL_ variables of the process say about
@@ -59,15 +80,16 @@ func NewTracing(ctx context.Context, o TracingOptions) (*Tracing, error) {
 		sdktrace.WithBatcher(exporter), sdktrace.WithResource(about),
 		sdktrace.WithSampler(sdktrace.ParentBased(linked{sdktrace.TraceIDRatioBased(o.Ratio)})),
 	)
-	return &Tracing{provider: provider, tracer: provider.Tracer("github.com/etcdrest/etcdrest")}, nil
+	return &Tracing{provider: provider, tracer: provider.Tracer("github.com/etcdrest/etcdrest"), parent: o.Parent}, nil
 }
 
-// linked keeps the traces that refer to others, which are kept, and has another sampler decide about the rest.
+// linked keeps the calls that are made for requests which are kept, and has another sampler decide about the rest: a request is
+// linked with what its caller says, which nobody here has decided.
 type linked struct{ sdktrace.Sampler }
 
 // ShouldSample implements sdktrace.Sampler.
 func (s linked) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if len(p.Links) > 0 {
+	if len(p.Links) > 0 && p.Kind != trace.SpanKindServer {
 		return sdktrace.AlwaysSample().ShouldSample(p)
 	}
 	return s.Sampler.ShouldSample(p)
@@ -76,15 +98,28 @@ func (s linked) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRes
 // Close sends what is left, for as long as ctx allows.
 func (t *Tracing) Close(ctx context.Context) error { return t.provider.Shutdown(ctx) }
 
-// begin opens the span of a request, as a child of the caller's when it brings a traceparent (W3C Trace Context).
-func (t *Tracing) begin(r *http.Request, n *trail.Request) context.Context {
+// callers gives the context of a request's span, and with what it is linked: it is a child of the caller's when that is to be
+// followed and he brings a traceparent (W3C Trace Context).
+func (t *Tracing) callers(r *http.Request) (context.Context, trace.SpanStartOption) {
+	if t.parent == IgnoreParent {
+		return r.Context(), trace.WithLinks()
+	}
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	if remote := trace.SpanContextFromContext(ctx); t.parent == LinkParent && remote.IsValid() {
+		return r.Context(), trace.WithLinks(trace.Link{SpanContext: remote})
+	}
+	return ctx, trace.WithLinks()
+}
+
+// begin opens the span of a request.
+func (t *Tracing) begin(r *http.Request, n *trail.Request) context.Context {
+	ctx, links := t.callers(r)
 	method := knownMethod(n.Method)
 	name := method + " " + n.Route
 	if n.Route == "" {
 		name = method
 	}
-	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(n.Started))
+	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(n.Started), links)
 	if span.IsRecording() {
 		span.SetAttributes(
 			attribute.String("http.request.method", method), attribute.String("http.route", n.Route),

@@ -1,4 +1,4 @@
-// Package howto_test holds the how-tos of identity providers to what they show.
+// Package howto_test holds the how-tos of who may call, and of browsers, to what they show.
 package howto_test
 
 import (
@@ -18,7 +18,7 @@ var port = regexp.MustCompile(`\b(?:2379|8379|8380|8479|9000)\b`)
 // TestHowTos runs each page from its own text against the built gateway, on free ports in place of those it shows.
 func TestHowTos(t *testing.T) {
 	t.Parallel()
-	for _, page := range []string{"oidc", "static-keys", "mtls", "etcd-users"} {
+	for _, page := range []string{"oidc", "static-keys", "mtls", "etcd-users", "browsers"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			name := "docs/how-to/" + page + ".md"

@@ -20,7 +20,7 @@ import (
 )
 
 // idle is how long a connection may have no request, which is also the end of headers that never end: they are no request yet.
-const idle = 2 * time.Minute
+const idle = 20 * time.Second
 
 // slowPeer is a way to be slow over TLS: in the handshake, or on a stream of HTTP/2.
 type slowPeer struct {
@@ -66,7 +66,8 @@ func slowPeers() []slowPeer {
 func TestSlowPeersOfHTTP2AreCutAndHurtNobody(t *testing.T) {
 	t.Parallel()
 	cert, key := harness.Certificate(t)
-	g := harness.StartGateway(t, "dev", "--data-dir", t.TempDir(), fmt.Sprint("--request-timeout=", int(bodies/time.Second)), "--tls-cert="+cert, "--tls-key="+key)
+	g := harness.StartGateway(t, "dev", "--data-dir", t.TempDir(), fmt.Sprint("--request-timeout=", int(bodies/time.Second)), "--tls-cert="+cert, "--tls-key="+key,
+		fmt.Sprint("--idle-timeout=", int(idle/time.Second)))
 	put(t, g, "large", strings.Repeat("v", 1<<20))
 	put(t, g, "k", "v")
 
