@@ -108,9 +108,10 @@ func (s signing) login(t *testing.T, path string) string {
 }
 
 // followV3 begins a watch of /v3 of all under app/, and gives its lines once it is created.
-func (s signing) followV3(t *testing.T, authorization string) *bufio.Scanner {
+func (s signing) followV3(t *testing.T, authorization, options string) *bufio.Scanner {
 	t.Helper()
-	r, err := http.NewRequestWithContext(bounded(t), http.MethodPost, s.api+"/v3/watch", strings.NewReader(`{"create_request":{"key":"YXBwLw==","range_end":"YXBwMA=="}}`))
+	create := `{"create_request":{"key":"YXBwLw==","range_end":"YXBwMA=="` + options + `}}`
+	r, err := http.NewRequestWithContext(bounded(t), http.MethodPost, s.api+"/v3/watch", strings.NewReader(create))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestJWTsOfEtcdAreTakenInEveryForm(t *testing.T) {
 				t.Errorf("%s, /v3: got %d %s, want 200", name, a.status, a.body)
 			}
 			in := follow(t, g.api+"/v1/watch?prefix=app/", "Authorization", form)
-			v3 := g.followV3(t, form)
+			v3 := g.followV3(t, form, "")
 			if _, err := g.root.Put(t.Context(), "app/k", "v"); err != nil {
 				t.Fatal(err)
 			}
@@ -222,7 +223,7 @@ func TestAChangeOfRolesEndsJWTsOfEtcd(t *testing.T) {
 	watch := follow(t, g.api+"/v1/watch?prefix=app/", "Authorization", token)
 	sse := follow(t, g.api+"/v1/watch?prefix=app/k", "Authorization", token, "Accept", "text/event-stream")
 	carols := follow(t, g.api+"/v1/watch?prefix=app/", "Authorization", carol)
-	v3 := g.followV3(t, token)
+	v3, v3Own := g.followV3(t, token, ""), g.followV3(t, token, `,"fragment":true`)
 	if a := ask(t, http.MethodPut, g.api+"/v1/raw/app/k", "v", token); a.status != http.StatusCreated {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}
@@ -274,11 +275,13 @@ func TestAChangeOfRolesEndsJWTsOfEtcd(t *testing.T) {
 	}
 	// A watch that nobody judges any more, of a caller who has lost the right, does not go on.
 	for name, in := range map[string]func() bool{
-		"ndjson": func() bool { return scanTo(watch, `"code":"auth_expired"`) },
-		"sse":    func() bool { return scanTo(sse, `"code":"auth_expired"`) },
+		"ndjson":          func() bool { return scanTo(watch, `"code":"auth_expired"`) },
+		"sse":             func() bool { return scanTo(sse, `"code":"auth_expired"`) },
+		"/v3":             func() bool { return scanTo(v3, "invalid auth token") },
+		"/v3, of its own": func() bool { return scanTo(v3Own, "invalid auth token") },
 	} {
 		if !in() {
-			t.Errorf("%s: the watch goes on, or ended otherwise: %q %q", name, watch.Text(), sse.Text())
+			t.Errorf("%s: the watch goes on, or ended otherwise: %q %q %q %q", name, watch.Text(), sse.Text(), v3.Text(), v3Own.Text())
 		}
 	}
 	if a := ask(t, http.MethodGet, g.api+"/v1/raw/app/k", "", g.login(t, nativeLogin)); a.status != http.StatusForbidden {

@@ -39,7 +39,8 @@ func (g *Gateway) mount() error {
 		func() error { return gw.RegisterAuthHandlerClient(ctx, g.mux, pb.NewAuthClient(g.client)) },
 		func() error { return lockgw.RegisterLockHandlerClient(ctx, g.mux, lock.NewLockClient(g.client)) },
 		func() error {
-			return electiongw.RegisterElectionHandlerClient(ctx, g.mux, election.NewElectionClient(g.client))
+			elections := observed{ElectionClient: election.NewElectionClient(g.client), gateway: g}
+			return electiongw.RegisterElectionHandlerClient(ctx, g.mux, elections)
 		},
 		func() error { return g.mux.HandlePath(http.MethodPost, pathWatch, g.bidi(watchKind)) },
 		func() error { return g.mux.HandlePath(http.MethodPost, pathKeepAlive, g.bidi(keepAliveKind)) },

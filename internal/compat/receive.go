@@ -119,6 +119,11 @@ func (s *watchStream) reached(w *watched, upTo int64) {
 // heed gives the message of an answer, nil when there is nothing to be told.
 func (s *watchStream) heed(a answer) *pb.WatchResponse {
 	m := a.m
+	if a.begins != nil {
+		s.mu.Lock()
+		a.begins.announced = true
+		s.mu.Unlock()
+	}
 	if a.from == nil {
 		return m
 	}
@@ -129,7 +134,7 @@ func (s *watchStream) heed(a answer) *pb.WatchResponse {
 		s.mu.Unlock()
 		return nil
 	}
-	if s.isGone(a.from) {
+	if s.isOver(a.from) {
 		return nil
 	}
 	if m.GetCanceled() {

@@ -1,6 +1,8 @@
 package compat_test
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -72,5 +74,76 @@ func TestATakenRoleEndsWatchesOfV3(t *testing.T) {
 				t.Errorf("%s: the other watches: got %s", who, m)
 			}
 		}
+	}
+}
+
+// An election is observed by a watch of etcd's own, which ends like any other: with a leader and without.
+func TestATakenRoleEndsObserversOfV3(t *testing.T) {
+	t.Parallel()
+	plain, root := guarded(t, 300)
+	policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Kind: authn.KindEtcd}, Grants: []authz.Grant{{Verbs: authz.All}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gated := startWith(t, plain.etcd, compat.Options{}, setup{gate: func(c *etcdclient.Client) *authz.Gate {
+		return authz.NewGate(c, authn.New(authn.NewEtcd()), policy)
+	}})
+	token := tokenOf(t, ask(t, plain.url, post("/v3/auth/authenticate", `{"name":"app","password":"app"}`)).body)
+	write(t, root, "p/e/1", "boss")
+	write(t, root, "q/e/1", "boss")
+	observe := func(name string) string { return `{"name":"` + b64(name) + `"}` }
+	leaderless := make(chan string)
+	observers := []struct {
+		who  string
+		in   *gateway
+		show []string
+		led  *lineStream
+		stay *lineStream
+	}{
+		{who: "the gateway's user", in: plain},
+		{who: "a token", in: plain, show: []string{"Authorization: " + token}},
+		{who: "a password, asked", in: gated, show: []string{"Authorization: Basic " + b64("app:app")}},
+		{who: "a token, asked", in: gated, show: []string{"Authorization: " + token}},
+	}
+	for n := range observers {
+		o := &observers[n]
+		o.stay = open(t, http.MethodPost, o.in.url+"/v3/election/observe", observe("q/e"), o.show...)
+		o.led = open(t, http.MethodPost, o.in.url+"/v3/election/observe", observe("p/e"), o.show...)
+		for _, s := range []*lineStream{o.stay, o.led} {
+			s.wants(b64("boss"))
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, o.in.url+"/v3/election/observe", strings.NewReader(observe("p/none")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range o.show {
+			_, value, _ := strings.Cut(h, ": ")
+			r.Header.Set("Authorization", value)
+		}
+		go func() {
+			told := o.who + " of no leader: "
+			response, err := browser.Do(r)
+			if err != nil {
+				leaderless <- told + err.Error()
+				return
+			}
+			defer response.Body.Close()
+			text, _ := io.ReadAll(response.Body)
+			leaderless <- told + string(text)
+		}()
+	}
+	eventually(t, "everybody observes", func() bool { return plain.compat.Observers()+gated.compat.Observers() == 3*len(observers) })
+	if _, err := root.RoleRevokePermission(t.Context(), "app", "p/", clientv3.GetPrefixRangeEnd("p/")); err != nil {
+		t.Fatal(err)
+	}
+	for n := range observers {
+		observers[n].led.wants("etcdserver: permission denied")
+		if m := <-leaderless; !strings.Contains(m, "etcdserver: permission denied") {
+			t.Errorf("%s; want that it is denied", m)
+		}
+	}
+	write(t, root, "q/e/1", "the same boss")
+	for n := range observers {
+		observers[n].stay.wants(b64("the same boss"))
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
-	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
 )
 
@@ -28,8 +27,11 @@ type watched struct {
 	live   bool // its creation has been told
 	queued bool // it is about to be read
 	gone   bool
-	feed   Feed // nil when it has a stream of its own
-	own    *ownStream
+	// announced is that its creation has been received, and denied why etcd would not begin it any more.
+	announced bool
+	denied    *etcdclient.Error
+	feed      Feed // nil when it has a stream of its own
+	own       *ownStream
 	// told is up to which revision everything has been told.
 	told int64
 	// answered is how often etcd has told of progress on the stream of its own.
@@ -115,15 +117,15 @@ func (w *watched) ending(err error) *pb.WatchResponse {
 	m := &pb.WatchResponse{Header: headerOf(wire.Header{}), WatchId: w.id, Canceled: true}
 	m.Header.ClusterId, m.Header.MemberId, m.Header.RaftTerm = w.began.ClusterId, w.began.MemberId, w.began.RaftTerm
 	e, ok := errors.AsType[*etcdclient.Error](err)
-	switch code := problem.From(err).Code; {
+	switch {
 	case ok && e.CompactRevision > 0:
 		m.CompactRevision = e.CompactRevision
-	case ok && (code == problem.PermissionDenied || code == problem.Unauthenticated):
-		m.Header.Revision, m.CancelReason = w.began.Revision, e.GRPCStatus().Err().Error()
-	default:
-		return nil
+		return m
+	case ok && (etcdclient.RefusesIdentity(e) || e == w.denied):
+		m.Header.Revision, m.CancelReason = w.began.Revision, denial(e).Error()
+		return m
 	}
-	return m
+	return nil
 }
 
 // letGo lets go of what a watch holds.
@@ -147,51 +149,60 @@ const mostRenewals = 2
 
 // openOwn begins a watch on a stream of its own, and gives etcd's answer.
 func (g *Gateway) openOwn(ctx context.Context, r *pb.WatchCreateRequest, start int64) (*ownStream, *pb.WatchResponse, error) {
-	return g.openOver(ctx, g.client, &pb.WatchCreateRequest{
+	create := &pb.WatchCreateRequest{
 		Key: r.GetKey(), RangeEnd: r.GetRangeEnd(), StartRevision: start, ProgressNotify: r.GetProgressNotify(),
 		Filters: r.GetFilters(), PrevKv: r.GetPrevKv(), Fragment: r.GetFragment(),
-	})
-}
-
-// openOver is openOwn for a way to etcd.
-func (g *Gateway) openOver(ctx context.Context, c grpc.ClientConnInterface, create *pb.WatchCreateRequest) (*ownStream, *pb.WatchResponse, error) {
-	most := mostRenewals
-	if authz.From(ctx) == nil && etcdclient.BringsToken(ctx) { // nobody here can renew it
-		most = 0
 	}
-	for renewals := 0; ; renewals++ {
-		s, m, err := tryOwn(ctx, c, create)
-		if err != nil || !m.GetCanceled() || renewals == most || !renewable(m.GetCancelReason()) {
+	most := renewals(ctx)
+	for n := 0; ; n++ {
+		s, m, err := g.tryOwn(ctx, create)
+		if err != nil || !m.GetCanceled() || n == most || !renewable(etcdclient.FromReason(m.GetCancelReason())) {
 			return s, m, err
 		}
 		s.cancel() // the client has forgotten the token
 	}
 }
 
-// renewable tells whether a watch is refused for a token that a newer one can replace.
-func renewable(reason string) bool {
-	name := etcdclient.FromReason(reason).Name
-	return name == "InvalidAuthToken" || name == "AuthOldRevision"
+// renewals is how often a token that etcd refuses can be renewed: not at all when it is the caller's own.
+func renewals(ctx context.Context) int {
+	caller := authz.From(ctx)
+	if caller != nil && !caller.Client().Renews() || caller == nil && etcdclient.BringsToken(ctx) {
+		return 0
+	}
+	return mostRenewals
 }
 
-func tryOwn(ctx context.Context, c grpc.ClientConnInterface, create *pb.WatchCreateRequest) (_ *ownStream, _ *pb.WatchResponse, err error) {
+// renewable tells whether a watch is refused for a token that a newer one can replace.
+func renewable(e *etcdclient.Error) bool {
+	return e.Name == "InvalidAuthToken" || e.Name == "AuthOldRevision"
+}
+
+func (g *Gateway) tryOwn(ctx context.Context, create *pb.WatchCreateRequest) (_ *ownStream, _ *pb.WatchResponse, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
 			cancel()
 		}
 	}()
-	stream, err := c.NewStream(ctx, bothWays, watchKind.method)
+	stream, err := g.client.NewStream(ctx, bothWays, watchKind.method)
 	if err != nil {
 		return nil, nil, err
 	}
 	s := &ownStream{stream, cancel}
-	request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}
-	if err := s.SendMsg(request); err != nil && !errors.Is(err, io.EOF) {
+	if err := s.create(create); err != nil {
 		return nil, nil, err
 	}
 	m, err := s.receive()
 	return s, m, err
+}
+
+// create asks for a watch. Why a stream has ended, receive tells.
+func (s *ownStream) create(r *pb.WatchCreateRequest) error {
+	err := s.SendMsg(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}})
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // receive gives the next message.

@@ -30,19 +30,17 @@ type watchStream struct {
 	nextID  int64      // that etcd would draw
 	ready   []*watched // feeds that may have something
 	asks    []ask
-	denied  []denial // that are to be told
+	denied  []*watched // that are to be told of
 	failed  error
 
-	// judgedAt is etcd's authentication revision that the watches on streams of their own were judged at. It is the watchman's.
-	judgedAt uint64
 	// leave has the watchman forget the stream; nil while it does not know it.
 	leave func()
 }
 
-// answer is a message, and the watch on a stream of its own that it comes from.
+// answer is a message, and the watch on a stream of its own that it comes from, or whose creation it tells.
 type answer struct {
-	from *watched
-	m    *pb.WatchResponse
+	from, begins *watched
+	m            *pb.WatchResponse
 }
 
 const (
@@ -59,7 +57,6 @@ const (
 func newWatchStream(ctx context.Context, g *Gateway) *watchStream {
 	return &watchStream{
 		ctx: ctx, gateway: g, answers: make(chan answer, mostAnswers), kick: make(chan struct{}, 1), watches: make(map[int64]*watched),
-		judgedAt: g.watchmen.seen.Load(),
 	}
 }
 
@@ -159,7 +156,7 @@ func (s *watchStream) create(r *pb.WatchCreateRequest) error {
 		letGo(w.feed, w.own)
 		return s.tell(answer{m: &pb.WatchResponse{Header: w.began, WatchId: everyWatch, Created: true, Canceled: true, CancelReason: duplicate}})
 	}
-	if err := s.tell(answer{m: &pb.WatchResponse{Header: w.began, WatchId: w.id, Created: true}}); err != nil {
+	if err := s.tell(answer{begins: w, m: &pb.WatchResponse{Header: w.began, WatchId: w.id, Created: true}}); err != nil {
 		return err
 	}
 	s.start(w)
@@ -255,8 +252,8 @@ func (s *watchStream) relay(w *watched, own *ownStream) {
 	for {
 		m, err := own.receive()
 		if err == nil {
-			err = s.tell(answer{w, m})
-		} else if !s.isGone(w) {
+			err = s.tell(answer{from: w, m: m})
+		} else if !s.isOver(w) {
 			s.fail(err)
 		}
 		if err != nil || m.GetCanceled() {
@@ -266,10 +263,11 @@ func (s *watchStream) relay(w *watched, own *ownStream) {
 	}
 }
 
-func (s *watchStream) isGone(w *watched) bool {
+// isOver tells whether nothing of the watch is to be received any more.
+func (s *watchStream) isOver(w *watched) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return w.gone
+	return w.gone || w.denied != nil
 }
 
 // cancel ends a watch. etcd says nothing of one that is not there.

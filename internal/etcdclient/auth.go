@@ -40,6 +40,9 @@ func (c *Client) Authenticated() bool {
 	return shown != nil && shown.value != ""
 }
 
+// Renews tells whether the client gets itself another token when etcd refuses the one it has.
+func (c *Client) Renews() bool { return c.identity.renewable() }
+
 // AuthEnable turns authentication on. There must be a user root that has the role root.
 func (c *Client) AuthEnable(ctx context.Context) (wire.Header, error) {
 	r, err := pb.NewAuthClient(c).AuthEnable(ctx, &pb.AuthEnableRequest{})

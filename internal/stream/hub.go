@@ -129,8 +129,8 @@ type Hub struct {
 	draining  chan struct{} // closed by Drain
 	drainOnce sync.Once
 	lastID    atomic.Uint64
-	// authRevision is what the feeds were judged at by etcd.
-	authRevision atomic.Uint64
+	// roles knows when the feeds are to be judged by etcd.
+	roles etcdclient.AuthLook
 	// judgement counts how often callers were to be judged anew; rejudge (capacity 1) tells Run, judging says that it goes on.
 	judgement atomic.Int64
 	rejudge   chan struct{}

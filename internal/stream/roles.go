@@ -2,13 +2,10 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
-	"github.com/etcdrest/etcdrest/internal/problem"
 )
 
 // etcd judges a watch when it is created, and never again: who has lost a right goes on watching. So the hub looks whether
@@ -19,24 +16,12 @@ func (h *Hub) lookAtRoles(ctx context.Context) {
 	if h.watching() == 0 {
 		return
 	}
-	feeds := h.knownToEtcd()
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	revision, err := h.askRevision(ctx, feeds)
-	if e := problem.From(err); e != nil {
-		if e.Code == problem.NotSupported { // etcd 3.4 does not tell whether they have changed
-			h.judge(feeds)
-		}
-		return // the watches have their own way of finding out that etcd is gone
+	if !h.roles.Changed(ctx, h.authRevisions) {
+		return
 	}
-	if h.authRevision.Swap(revision) != revision {
-		h.judge(feeds)
-	}
-}
-
-// judge has etcd judge every feed's range.
-func (h *Hub) judge(feeds []*feed) {
-	for _, f := range feeds {
+	for _, f := range h.knownToEtcd() {
 		h.spawn(f.judge)
 	}
 }
@@ -54,25 +39,21 @@ func (h *Hub) knownToEtcd() []*feed {
 	return feeds
 }
 
-// askRevision asks when the roles changed last. The answer is the cluster's, so one identity that is told is enough.
-func (h *Hub) askRevision(ctx context.Context, feeds []*feed) (revision uint64, err error) {
-	err = errNobody
-	if h.store.Authenticated() {
-		revision, err = h.store.AuthRevision(ctx)
+// authRevisions are the ways to ask when the roles changed last: as the gateway itself, and as those whose feeds there are.
+func (h *Hub) authRevisions(yield func(func(context.Context) (uint64, error)) bool) {
+	if h.store.Authenticated() && !yield(h.store.AuthRevision) {
+		return
 	}
-	for _, f := range feeds {
-		if err == nil || ctx.Err() != nil || problem.From(err).Code == problem.NotSupported {
-			break
+	for _, f := range h.knownToEtcd() {
+		if !yield(f.store.AuthRevision) {
+			return
 		}
-		revision, err = f.store.AuthRevision(ctx)
 	}
-	return revision, err
 }
 
-var errNobody = errors.New("etcd asks no identity of the gateway's")
-
 // judge begins a watch of the feed's range at a revision that never comes. When that is denied, the feed has no right to go
-// on either; nor has it when its token, a caller's own, does not count any more, since nobody can say then what it may see.
+// on either; nor has it when its user is gone, or its token, a caller's own, does not count any more, since nobody can say then
+// what it may see.
 func (f *feed) judge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
@@ -83,16 +64,14 @@ func (f *feed) judge(ctx context.Context) {
 	defer watch.Stop()
 	select {
 	case err := <-told:
-		if e := problem.From(err); e != nil && slices.Contains(lastWords, e.Code) {
+		if etcdclient.RefusesIdentity(err) {
 			f.watch.Stop()
 			f.Ended(err)
 		}
 	case <-ctx.Done():
+		f.hub.roles.Again()
 	}
 }
-
-// lastWords are the verdicts that end a feed.
-var lastWords = []problem.Code{problem.PermissionDenied, problem.Unauthenticated, problem.AuthExpired}
 
 // never is a revision that no store reaches.
 const never = math.MaxInt64 / 2

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/embedetcd"
 )
 
@@ -64,4 +65,38 @@ func TestARightThatWasTakenAwayEndsTheWatch(t *testing.T) {
 	}
 	g.put(t, "b/1", "x")
 	allowed.kind("events")
+}
+
+// TestWhoseUserIsGoneWatchesNoMore: also when nobody is left who could be told that the roles have changed, since the only user
+// of etcd's that anybody here has is the one who is gone.
+func TestWhoseUserIsGoneWatchesNoMore(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(context.Context, *clientv3.Client) error{
+		"deleted": func(ctx context.Context, c *clientv3.Client) error {
+			_, err := c.UserDelete(ctx, "app")
+			return err
+		},
+		"another password": func(ctx context.Context, c *clientv3.Client) error {
+			_, err := c.UserChangePassword(ctx, "app", "another")
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, judged(t, authz.Rule{Grants: []authz.Grant{{Verbs: authz.All}}}), func(s *setup) {
+				s.user, s.prepare = "app", func(etcd *embedetcd.Server) { guarded(t, etcd) }
+			})
+			const quiet = "prefix=a/&heartbeat=300" // so that what does not come is not waited for for ever
+			streams := []*subscription{g.lines(t, quiet, "Authorization: Basic YXBwOmFwcA=="), g.lines(t, quiet, as("of the gateway's own user"))}
+			for _, s := range streams {
+				s.created()
+			}
+			if err := change(t.Context(), g.oracle); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range streams {
+				s.fails("unauthenticated")
+			}
+		})
+	}
 }

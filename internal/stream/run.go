@@ -14,8 +14,9 @@ const (
 	tick = 100 * time.Millisecond
 	// beatEvery is how many ticks there are between two looks at the cursors.
 	beatEvery = 10
-	// rolesEvery is how many ticks there are between two looks at etcd's roles.
-	rolesEvery = 50
+	// rolesEvery is how many ticks there are between two looks at etcd's roles: with a second to ask and one to judge, it takes
+	// the six seconds at most that are promised.
+	rolesEvery = 40
 	// certifyAhead is how long before a heartbeat is due its feed is asked how far it is.
 	certifyAhead = 2 * time.Second
 )
