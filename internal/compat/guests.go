@@ -85,7 +85,7 @@ func (g *Gateway) Rejudge() {
 	}()
 }
 
-// next tells whether everybody is to be judged, for the one who does that.
+// next tells whether everybody is to be judged, for the one who does that. Those of whom it cannot be found out hold up nobody.
 func (g *guests) next() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -103,7 +103,7 @@ const (
 
 func (g *Gateway) judgeAll(ctx context.Context) {
 	left := g.guests.list()
-	for len(left) > 0 && ctx.Err() == nil {
+	for len(left) > 0 && ctx.Err() == nil && !g.guests.isWanted() {
 		var (
 			mu    sync.Mutex
 			again []*guest
@@ -126,6 +126,13 @@ func (g *Gateway) judgeAll(ctx context.Context) {
 			pause(ctx, judgePause)
 		}
 	}
+}
+
+// isWanted tells whether everybody is to be judged once more: those of whom it could not be found out wait with the others then.
+func (g *guests) isWanted() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.wanted
 }
 
 func (g *guests) list() []*guest {

@@ -331,3 +331,56 @@ func TestOneCallerLeavesRoomForOthersOnV3(t *testing.T) {
 		t.Errorf("another: got %s", got)
 	}
 }
+
+// A caller of whom it cannot be found out what he may do, since etcd does not take the user that the policy gives him, stays; the next
+// policy is held against the others all the same.
+func TestWhoCannotBeJudgedHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	plain, _ := guarded(t, 300)
+	rule := func(name, password string) authz.Rule {
+		r := authz.Rule{When: authz.When{Names: []string{name}}, Grants: []authz.Grant{{Verbs: authz.Watch}}}
+		if password != "" {
+			r.EtcdUser, r.EtcdPassword = "app", password
+		}
+		return r
+	}
+	policyOf := func(rules ...authz.Rule) *authz.Policy {
+		p, err := authz.NewPolicy(rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	var gate *authz.Gate
+	g := startWith(t, plain.etcd, compat.Options{}, setup{gate: func(c *etcdclient.Client) *authz.Gate {
+		gate = authz.NewGate(c, named{}, policyOf(rule("stuck", "app"), rule("first", ""), rule("second", "")))
+		return gate
+	}}, func(c *etcdclient.Config) { c.Username, c.Password = "app", "app" })
+	conns := make(map[string]*websocket.Conn)
+	for _, name := range []string{"stuck", "first", "second"} {
+		conns[name] = dial(t, g.url, "/v3/watch", nil, by(name))
+		say(t, conns[name], createRequest("p/", "p0", ""))
+		if m := hear(t, conns[name]); !strings.Contains(m, `"created":true`) || strings.Contains(m, "canceled") {
+			t.Fatalf("%s: got %s", name, m)
+		}
+	}
+	for _, step := range []struct {
+		out  string
+		stay []authz.Rule
+	}{
+		{"first", []authz.Rule{rule("stuck", "wrong"), rule("second", "")}},
+		{"second", []authz.Rule{rule("stuck", "wrong")}},
+	} {
+		gate.Replace(named{}, policyOf(step.stay...))
+		g.compat.Rejudge()
+		if m := hear(t, conns[step.out]); !strings.Contains(m, "permission denied") {
+			t.Errorf("%s hears %s, want that he is let out", step.out, m)
+		}
+	}
+	if a := ask(t, plain.url, post("/v3/kv/put", `{"key":"`+b64("p/1")+`"}`)); a.status != http.StatusOK {
+		t.Fatalf("a put: got %d %s", a.status, a.body)
+	}
+	if m := hear(t, conns["stuck"]); !strings.Contains(m, `"events"`) {
+		t.Errorf("who cannot be judged hears %s", m)
+	}
+}

@@ -154,6 +154,7 @@ func (s *watchStream) end(w *watched, err error, upTo int64) (*pb.WatchResponse,
 	if err := s.outage(err); err != nil {
 		return nil, err
 	}
+	w.feed.Close() // first: the watch counts once among its caller's
 	own, m, err := s.gateway.openOwn(s.ctx, w.request, upTo+1)
 	if err != nil {
 		return nil, err
@@ -164,10 +165,9 @@ func (s *watchStream) end(w *watched, err error, upTo int64) (*pb.WatchResponse,
 		return &pb.WatchResponse{Header: m.GetHeader(), WatchId: w.id, Canceled: true, CancelReason: m.GetCancelReason()}, nil
 	}
 	s.mu.Lock()
-	gone, feed := w.gone, w.feed
+	gone := w.gone
 	w.feed, w.own = nil, own
 	s.mu.Unlock()
-	feed.Close()
 	if gone { // it was cancelled meanwhile
 		own.cancel()
 		return nil, nil
