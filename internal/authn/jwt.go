@@ -128,15 +128,23 @@ func (j *JWT) verify(ctx context.Context, text string, t *token, claims map[stri
 	return p, nil
 }
 
-// vouches for tokens of its issuer whose key is still the issuer's. Without any keys, nobody knows better yet.
+// vouches for tokens of its issuer whose key is still the issuer's, and whose claims are what they must be now. Without any keys,
+// nobody knows better yet.
 func (j *JWT) vouches(p *Principal) (mine bool, err error) {
 	if p.Kind != KindJWT || p.Issuer != j.rules.issuer {
 		return false, nil
 	}
 	if keys := j.keys.Keys(); keys != nil && !keys.has(p.Proof) {
-		err = expired("the issuer has taken back the key that the token was signed with", "get a new token from the issuer")
+		return true, expired("the issuer has taken back the key that the token was signed with", "get a new token from the issuer")
 	}
-	return true, err
+	name, _, err := j.rules.check(p.Claims, time.Now())
+	if err == nil && name != p.Name {
+		err = errors.New("name is in another claim now")
+	}
+	if err != nil {
+		return true, expired("the token is not one any more that this gateway takes: its "+err.Error(), "get a new token from the issuer")
+	}
+	return true, nil
 }
 
 func (j *JWT) trust() any { return j.keys.Keys() }

@@ -49,6 +49,30 @@ func TestATokenCountsAsLongAsItsKey(t *testing.T) {
 	wantStill(t, "with another key of that name", chain, p, false)
 }
 
+// TestATokenCountsAsLongAsItsClaims: what they must be can be another thing when the configuration is read again.
+func TestATokenCountsAsLongAsItsClaims(t *testing.T) {
+	t.Parallel()
+	options := authn.JWTOptions{Issuer: issuer, Audience: audience, Keys: jwksFile(t)}
+	p, err := authenticate(authn.New(authn.NewJWT(options)), token(map[string]any{"email": "alice@example.com"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		change func(*authn.JWTOptions)
+		counts bool
+	}{
+		"as before":               {func(*authn.JWTOptions) {}, true},
+		"more leeway":             {func(o *authn.JWTOptions) { o.Leeway = time.Minute }, true},
+		"for somebody else":       {func(o *authn.JWTOptions) { o.Audience = "another" }, false},
+		"another name":            {func(o *authn.JWTOptions) { o.NameClaim = "email" }, false},
+		"a name it does not have": {func(o *authn.JWTOptions) { o.NameClaim = "login" }, false},
+	} {
+		now := options
+		c.change(&now)
+		wantStill(t, what, authn.New(authn.NewJWT(now)), p, c.counts)
+	}
+}
+
 // TestWhoseWayInIsGoneCountsNoMore: the configuration may be read again without a method, or an issuer.
 func TestWhoseWayInIsGoneCountsNoMore(t *testing.T) {
 	t.Parallel()
