@@ -135,8 +135,10 @@ type Hub struct {
 	judgement atomic.Int64
 	rejudge   chan struct{}
 	judging   atomic.Bool
-	strangers strangers
-	resumes   atomic.Int64 // of feeds, those that are gone too
+	// judgingFeeds says that etcd is asked about the feeds just now.
+	judgingFeeds atomic.Bool
+	strangers    strangers
+	resumes      atomic.Int64 // of feeds, those that are gone too
 
 	// spawn starts a goroutine that Close waits for, and gives what cancels its context; false once the hub is closed.
 	spawn func(func(context.Context)) (cancel func(), started bool)

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
@@ -18,11 +19,35 @@ func (h *Hub) lookAtRoles(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if !h.roles.Changed(ctx, h.authRevisions) {
+	if h.roles.Changed(ctx, h.authRevisions) {
+		h.judgeFeeds()
+	}
+}
+
+// feedsJudgedAtOnce bounds the watches that ask etcd, each on a stream of its own.
+const feedsJudgedAtOnce = 64
+
+// judgeFeeds has etcd judge every feed, in the background. One who looks while that goes on is taken along by the next look.
+func (h *Hub) judgeFeeds() {
+	if h.judgingFeeds.Swap(true) {
+		h.roles.Again()
 		return
 	}
-	for _, f := range h.knownToEtcd() {
-		h.spawn(f.judge)
+	_, started := h.spawn(func(ctx context.Context) {
+		defer h.judgingFeeds.Store(false)
+		places := make(chan struct{}, feedsJudgedAtOnce)
+		var work sync.WaitGroup
+		for _, f := range h.knownToEtcd() {
+			places <- struct{}{}
+			work.Go(func() {
+				defer func() { <-places }()
+				f.judge(ctx)
+			})
+		}
+		work.Wait()
+	})
+	if !started {
+		h.judgingFeeds.Store(false)
 	}
 }
 
