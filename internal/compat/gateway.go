@@ -129,6 +129,7 @@ func (g *Gateway) Lasts(r *http.Request) bool { return pace[canonical(r).URL.Pat
 // ServeHTTP answers a request below /v3/, /v3beta/ or /v3alpha/.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = canonical(r)
+	received := r
 	p := pace[r.URL.Path]
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
@@ -150,14 +151,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r = r.WithContext(ctx) //nolint:contextcheck // it is the request's
 	if bidirectional[r.URL.Path] {
-		g.serveStream(w, r)
+		g.serveStream(w, r, received)
 		return
 	}
-	g.serveCall(w, r, p)
+	g.serveCall(w, r, received, p)
 }
 
 // serveCall answers a request whose body is one document.
-func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, p speed) {
+func (g *Gateway) serveCall(w http.ResponseWriter, r, received *http.Request, p speed) {
 	timed, cancel := context.WithTimeout(r.Context(), g.options.RequestTimeout)
 	defer cancel()
 	if err := g.readBody(timed, w, r); err != nil {
@@ -167,5 +168,5 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, p speed) {
 	if p == prompt {
 		r = r.WithContext(timed)
 	}
-	g.mux.ServeHTTP(g.answering(w), r)
+	g.mux.ServeHTTP(g.answering(w, received), r)
 }

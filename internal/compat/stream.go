@@ -10,7 +10,7 @@ import (
 )
 
 // serveStream answers a request for a stream, over a WebSocket when the caller asks for one.
-func (g *Gateway) serveStream(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) serveStream(w http.ResponseWriter, r, received *http.Request) {
 	if upgrades(r.Header) {
 		g.serveSocket(w, r)
 		return
@@ -19,7 +19,7 @@ func (g *Gateway) serveStream(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).EnableFullDuplex() // without it, answers wait for the end of the body
 	body := &openBody{ReadCloser: r.Body}
 	r.Body = body
-	out := g.answering(w)
+	out := g.answering(w, received)
 	if r.ProtoMajor == 1 {
 		out.body = body
 	}
@@ -65,14 +65,16 @@ func upgrades(h http.Header) bool {
 // a stream for ever.
 type answering struct {
 	http.ResponseWriter
-	timeout time.Duration
+	// received is the request with the caller's own context, which ends when he leaves.
+	received *http.Request
+	timeout  time.Duration
 	// body is that of a stream over HTTP/1, where it shares its connection with the next request's; else nil.
 	body  *openBody
 	begun bool
 }
 
-func (g *Gateway) answering(w http.ResponseWriter) *answering {
-	return &answering{ResponseWriter: w, timeout: g.options.WriteTimeout}
+func (g *Gateway) answering(w http.ResponseWriter, received *http.Request) *answering {
+	return &answering{ResponseWriter: w, received: received, timeout: g.options.WriteTimeout}
 }
 
 // Unwrap is for http.ResponseController.
@@ -93,6 +95,8 @@ func (a *answering) Write(b []byte) (int, error) {
 	if !a.begun {
 		a.WriteHeader(http.StatusOK)
 	}
-	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.timeout)) // not every writer has deadlines
+	if a.received.Context().Err() == nil { // else net/http would keep a stream of HTTP/2 that was reset until then
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.timeout)) // not every writer has deadlines
+	}
 	return a.ResponseWriter.Write(b)
 }

@@ -138,7 +138,7 @@ func (c *call) writeGzip() {
 		return
 	}
 	z, _ := gzips.Get().(*gzip.Writer)
-	paced := &pacedWriter{w: c.w}
+	paced := &pacedWriter{w: c.w, left: c.left()}
 	z.Reset(paced)
 	_, _ = z.Write(c.body) // the caller may be gone
 	_ = z.Close()
@@ -149,9 +149,14 @@ func (c *call) writeGzip() {
 // pacedWriter counts what goes to the caller, who has the write time-out for each piece: one that reads nothing must not
 // hold the connection for ever, and one that reads slowly gets all of a large answer.
 type pacedWriter struct {
-	w http.ResponseWriter
-	n int64
+	w    http.ResponseWriter
+	left bool // the caller has
+	n    int64
 }
+
+// left tells whether the caller has gone away, or reset the stream. Over HTTP/2 such a stream gets no deadline: net/http would
+// keep it until then, and there can be ten thousand a second of them (CVE-2025-8671).
+func (c *call) left() bool { return c.received.Context().Err() != nil }
 
 // pieceBytes is how much a caller must take within the write time-out.
 const pieceBytes = 256 << 10
@@ -160,7 +165,9 @@ const pieceBytes = 256 << 10
 func (p *pacedWriter) Write(b []byte) (written int, err error) {
 	control := http.NewResponseController(p.w)
 	for len(b) > 0 && err == nil {
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has deadlines (tests)
+		if !p.left {
+			_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has deadlines (tests)
+		}
 		var n int
 		n, err = p.w.Write(b[:min(len(b), pieceBytes)])
 		written, b = written+n, b[n:]

@@ -56,7 +56,7 @@ func (c *call) finish(err error) {
 	set(h, "Content-Length", strconv.Itoa(len(c.body)))
 	c.w.WriteHeader(c.status)
 	if c.r.Method != http.MethodHead {
-		w := pacedWriter{w: c.w}
+		w := pacedWriter{w: c.w, left: c.left()}
 		_, _ = w.Write(c.body) // the caller may be gone, which is not our error
 		c.written = w.n
 	}

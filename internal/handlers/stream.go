@@ -43,7 +43,9 @@ func (c *call) flushLines(now bool) error {
 		return nil
 	}
 	rc := http.NewResponseController(c.w)
-	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has deadlines (tests)
+	if !c.left() {
+		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has deadlines (tests)
+	}
 	n, err := c.w.Write(c.body)
 	c.written += int64(n)
 	c.body = c.body[:0]
