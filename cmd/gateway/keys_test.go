@@ -109,6 +109,7 @@ func endsWithItsKey(t *testing.T, g *running, older, newer string, takeBack func
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	awaitKey(ctx, t, g, older)
 	lines := func(method, path, body, token string) *bufio.Scanner {
 		r, err := http.NewRequestWithContext(ctx, method, g.api+path, strings.NewReader(body))
 		if err != nil {
@@ -168,6 +169,20 @@ func endsWithItsKey(t *testing.T, g *running, older, newer string, takeBack func
 		t.Errorf("the watches of the new key: got %q and %q", newV1.Text(), newV3.Text())
 	}
 	hears(ctx, t, renewed, `"new"`)
+}
+
+// awaitKey waits until the gateway has fetched the keys that the token is checked with.
+func awaitKey(ctx context.Context, t *testing.T, g *running, token string) {
+	t.Helper()
+	pause := time.NewTicker(20 * time.Millisecond)
+	defer pause.Stop()
+	for ask(t, http.MethodGet, g.api+"/v1/auth/whoami", "", "Bearer "+token).status != http.StatusOK {
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			t.Fatal("the gateway never has the keys")
+		}
+	}
 }
 
 // hears reads the messages of a socket up to one that has the text in it.
