@@ -11,7 +11,6 @@ import (
 	"github.com/etcdrest/etcdrest/internal/authn"
 	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/compat"
-	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
 
 // Who is no user of etcd's any more, or has another password or no role, watches no more, whatever he showed when he came: also where
@@ -35,12 +34,8 @@ func TestAUserWhoIsGoneWatchesNoMore(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			ours, root := guarded(t, 300)
-			policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Kind: authn.KindEtcd}, Grants: []authz.Grant{{Verbs: authz.All}}}})
-			if err != nil {
-				t.Fatal(err)
-			}
 			userless := startOn(t, ours.etcd, compat.Options{})
-			gated := startBehind(t, ours.etcd, func(c *etcdclient.Client) *authz.Gate { return authz.NewGate(c, authn.New(authn.NewEtcd()), policy) })
+			gated := startBehind(t, ours.etcd, usersOfEtcd(t, authn.New(authn.NewEtcd())))
 			lend, _ := guard(t, named{}, authz.Rule{
 				When: authz.When{Names: []string{"borrower"}}, Grants: []authz.Grant{{Verbs: authz.All}}, EtcdUser: "app", EtcdPassword: "app",
 			})

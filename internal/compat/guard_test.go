@@ -85,6 +85,16 @@ func guard(t *testing.T, methods authz.Methods, rules ...authz.Rule) (func(*etcd
 	}, func() *authz.Gate { return made }
 }
 
+// usersOfEtcd makes a gate for users of etcd, who may do everything that etcd lets them.
+func usersOfEtcd(t *testing.T, methods authz.Methods) func(*etcdclient.Client) *authz.Gate {
+	t.Helper()
+	policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Kind: authn.KindEtcd}, Grants: []authz.Grant{{Verbs: authz.All}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *etcdclient.Client) *authz.Gate { return authz.NewGate(c, methods, policy) }
+}
+
 func by(name string) string { return "Authorization: Bearer " + name }
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

@@ -24,15 +24,7 @@ func last(t *testing.T, base string, q request) (line string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, q.method, base+q.path, strings.NewReader(q.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range q.headers {
-		name, value, _ := strings.Cut(h, ": ")
-		r.Header.Add(name, value)
-	}
-	response, err := browser.Do(r)
+	response, err := browser.Do(httpRequest(ctx, t, q.method, base+q.path, q.body, q.headers))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,12 +216,8 @@ func TestUsersOfEtcdLogInOnV3(t *testing.T) {
 	t.Parallel()
 	etcd := embedetcd.StartForTest(t)
 	enable(t, etcd.Endpoint())
-	policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Kind: authn.KindEtcd}, Grants: []authz.Grant{{Verbs: authz.All}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	behind := func(methods authz.Methods) *gateway {
-		return startWith(t, etcd, compat.Options{}, setup{gate: func(c *etcdclient.Client) *authz.Gate { return authz.NewGate(c, methods, policy) }},
+		return startWith(t, etcd, compat.Options{}, setup{gate: usersOfEtcd(t, methods)},
 			func(c *etcdclient.Config) { c.Username, c.Password = "root", "toor" })
 	}
 	g := behind(authn.New(authn.NewEtcd()))

@@ -154,20 +154,26 @@ type request struct {
 
 var browser = &http.Client{Transport: &http.Transport{DisableCompression: true}}
 
+// httpRequest makes a request; headers are as "Name: value".
+func httpRequest(ctx context.Context, t testing.TB, method, url, body string, headers []string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
+	}
+	return r
+}
+
 // ask sends a request and reads its answer.
 func ask(t testing.TB, base string, q request) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, q.method, base+q.path, strings.NewReader(q.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range q.headers {
-		name, value, _ := strings.Cut(h, ": ")
-		r.Header.Add(name, value)
-	}
-	response, err := browser.Do(r)
+	response, err := browser.Do(httpRequest(ctx, t, q.method, base+q.path, q.body, q.headers))
 	if err != nil {
 		t.Fatalf("%s %s %.200s: %v", q.method, q.path, q.body, err)
 	}

@@ -12,7 +12,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdrest/etcdrest/internal/authn"
-	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/compat"
 	"github.com/etcdrest/etcdrest/internal/etcdclient"
 )
@@ -25,13 +24,7 @@ const within = 6 * time.Second
 func TestATakenRoleEndsWatchesOfV3(t *testing.T) {
 	t.Parallel()
 	plain, root := guarded(t, 300)
-	policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Kind: authn.KindEtcd}, Grants: []authz.Grant{{Verbs: authz.All}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gated := startWith(t, plain.etcd, compat.Options{}, setup{gate: func(c *etcdclient.Client) *authz.Gate {
-		return authz.NewGate(c, authn.New(authn.NewEtcd()), policy)
-	}}, func(c *etcdclient.Config) { c.Username, c.Password = "root", "toor" })
+	gated := startWith(t, plain.etcd, compat.Options{}, setup{gate: usersOfEtcd(t, authn.New(authn.NewEtcd()))}, func(c *etcdclient.Config) { c.Username, c.Password = "root", "toor" })
 	basic := "Basic " + b64("app:app")
 	token := tokenOf(t, ask(t, plain.url, post("/v3/auth/authenticate", `{"name":"app","password":"app"}`)).body)
 	sockets := map[string]*websocket.Conn{
@@ -82,13 +75,7 @@ func TestATakenRoleEndsWatchesOfV3(t *testing.T) {
 func TestATakenRoleEndsObserversOfV3(t *testing.T) {
 	t.Parallel()
 	plain, root := guarded(t, 300)
-	policy, err := authz.NewPolicy([]authz.Rule{{When: authz.When{Kind: authn.KindEtcd}, Grants: []authz.Grant{{Verbs: authz.All}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gated := startWith(t, plain.etcd, compat.Options{}, setup{gate: func(c *etcdclient.Client) *authz.Gate {
-		return authz.NewGate(c, authn.New(authn.NewEtcd()), policy)
-	}})
+	gated := startBehind(t, plain.etcd, usersOfEtcd(t, authn.New(authn.NewEtcd())))
 	token := tokenOf(t, ask(t, plain.url, post("/v3/auth/authenticate", `{"name":"app","password":"app"}`)).body)
 	write(t, root, "p/e/1", "boss")
 	write(t, root, "q/e/1", "boss")

@@ -89,14 +89,7 @@ type lineStream struct {
 func open(t testing.TB, method, url, body string, headers ...string) *lineStream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
-	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		r.Header.Add(name, value)
-	}
+	r := httpRequest(ctx, t, method, url, body, headers)
 	transport := &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, address)
 		if tcp, ok := c.(*net.TCPConn); ok {
