@@ -11,12 +11,18 @@ import (
 type Span struct{ Key, End []byte }
 
 const (
-	// mostCounted bounds what a caller may delete at once whose deletions are counted: the transaction compares that many
-	// keys, and etcd takes no write meanwhile.
-	mostCounted = 10_000
-	// mostDeleteTries is how often such a deletion is tried while others keep changing the range.
-	mostDeleteTries = 3
+	// MostCounted bounds what may be deleted at once by a deletion that is counted: the transaction compares that many keys, and
+	// etcd takes no write meanwhile.
+	MostCounted = 10_000
+	// MostDeleteTries is how often such a deletion is tried while others keep changing the range.
+	MostDeleteTries = 3
 )
+
+// ErrKeptWriting is what such a deletion ends with when others kept changing the range.
+func ErrKeptWriting() *problem.Error {
+	return problem.New(problem.Conflict, "others kept writing to the range while it was to be deleted; nothing was deleted").
+		WithOutcome(problem.NotApplied)
+}
 
 // CountsDeletes tells whether the ranges that the caller deletes are counted first.
 func (c *Caller) CountsDeletes() bool { return c.Limits.KeysPerRequest > 0 }
@@ -26,7 +32,7 @@ func (c *Caller) CountsDeletes() bool { return c.Limits.KeysPerRequest > 0 }
 // whether that was so. Keys that went meanwhile only make it fewer. What was refused for good is too_many_deletes, or
 // conflict when others kept writing. Counting is reading, and must be granted.
 func (s *Store) Deleting(ctx context.Context, spans []Span, send func(revision int64) (unchanged bool, err error)) error {
-	for range mostDeleteTries {
+	for range MostDeleteTries {
 		revision, err := s.countSpans(ctx, spans)
 		if err != nil {
 			return err
@@ -35,8 +41,7 @@ func (s *Store) Deleting(ctx context.Context, spans []Span, send func(revision i
 			return err
 		}
 	}
-	return problem.New(problem.Conflict, "others kept writing to the range while it was to be deleted; nothing was deleted").
-		WithOutcome(problem.NotApplied)
+	return ErrKeptWriting()
 }
 
 // countSpans gives the revision at which the ranges together held no more keys than may go.
@@ -56,7 +61,7 @@ func (s *Store) countSpans(ctx context.Context, spans []Span) (revision int64, e
 		return 0, err
 	}
 	defer answer.Free()
-	keys, most := int64(0), min(s.caller.Limits.KeysPerRequest, mostCounted)
+	keys, most := int64(0), min(s.caller.Limits.KeysPerRequest, MostCounted)
 	for _, result := range answer.Results {
 		if result.Range != nil {
 			keys += result.Range.Count

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"github.com/etcdrest/etcdrest/internal/authz"
 	"github.com/etcdrest/etcdrest/internal/keyrange"
 	"github.com/etcdrest/etcdrest/internal/problem"
 	"github.com/etcdrest/etcdrest/internal/wire"
@@ -15,13 +16,6 @@ type deletion struct {
 	dryRun bool
 	guard  condition
 }
-
-const (
-	// mostCounted bounds max_deleted: the transaction compares that many keys, and etcd takes no write meanwhile.
-	mostCounted = 10_000
-	// mostDeleteTries is how often a bounded deletion is tried while others keep changing the range.
-	mostDeleteTries = 3
-)
 
 // deleteKeys answers DELETE /v1/kv: every key of a range, or the keys named, in one transaction.
 func (a *API) deleteKeys(c *call) error {
@@ -49,9 +43,9 @@ func (c *call) deletion() (d deletion, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.most = q.Integer("max_deleted", -1, 0, mostCounted)
+	d.most = q.Integer("max_deleted", -1, 0, authz.MostCounted)
 	d.dryRun = q.Boolean("dry_run")
-	if most := c.mostKeys(mostCounted); d.dryRun && c.caller != nil && c.caller.CountsDeletes() && (d.most < 0 || d.most > most) {
+	if most := c.mostKeys(authz.MostCounted); d.dryRun && c.caller != nil && c.caller.CountsDeletes() && (d.most < 0 || d.most > most) {
 		d.most = most // what is done is bounded by the store
 	}
 	if d.guard, err = c.condition(); err != nil {
@@ -129,7 +123,7 @@ func (c *call) deleteAll(d *deletion) error {
 // deleteAtMost deletes only if no more than the most allowed would go: it counts, and then demands that no key of the
 // range was written since. Keys that went meanwhile only make it fewer.
 func (c *call) deleteAtMost(d *deletion) error {
-	for range mostDeleteTries {
+	for range authz.MostDeleteTries {
 		n, err := c.countTargets(d)
 		if err != nil {
 			return err
@@ -150,8 +144,7 @@ func (c *call) deleteAtMost(d *deletion) error {
 			return c.lockLost(done)
 		}
 	}
-	return problem.New(problem.Conflict, "others kept writing to the range while it was to be deleted; nothing was deleted").
-		WithOutcome(problem.NotApplied)
+	return authz.ErrKeptWriting()
 }
 
 // dryDeleteKeys says how many keys would go.
